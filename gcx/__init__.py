@@ -1,0 +1,30 @@
+"""gcx: weight correlation in convolutional networks, within and across filter groups, against chance.
+
+Everything is lazy, so that `import gcx` costs nothing: no torch, no numpy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gcx.version import __version__
+
+if TYPE_CHECKING:
+    from gcx.groups import resolve_groups
+    from gcx.pipeline import correlate, layers
+
+__all__ = ["__version__", "correlate", "layers", "resolve_groups"]
+
+_HOMES = {"correlate": "gcx.pipeline", "layers": "gcx.pipeline", "resolve_groups": "gcx.groups"}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,82 @@
+"""What a file gave us: tensors by name, each a reference that is read only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from gcx.errors import CheckpointError, GcxError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRef:
+    """One tensor of a checkpoint, checked against the bytes that are there but not read yet."""
+
+    name: str
+    """As shown to the user: wrappers, `module.` and `_orig_mod.` dropped; untrusted text."""
+    dtype: str
+    """numpy's name, or ml_dtypes' where numpy has none: float32, bfloat16, float8_e4m3fn, int8, complex64."""
+    shape: tuple[int, ...]
+    load: Callable[[], NDArray[Any]] = field(repr=False, compare=False)
+    """Reads the bytes into an array of `shape` and `dtype`; `read` is what callers use."""
+    storage: Hashable = None
+    """Equal for two names of one tensor (tied weights): storage, offset, strides. None says nothing."""
+    unreadable: str | None = None
+    """Why there are no numbers to measure: sparse, meta, complex, nested."""
+    notes: tuple[str, ...] = ()
+    """Short sentences for the layer's notes, e.g. "dequantised from qint8"."""
+
+    def read(self) -> NDArray[Any]:
+        """Read the numbers; not cached, so that one tensor is in memory at a time.
+
+        Raises:
+            CheckpointError: the tensor is `unreadable`, or its bytes are damaged or gone.
+        """
+        if self.unreadable is not None:
+            raise CheckpointError(self.unreadable, tensor=self.name)
+        try:
+            return self.load()
+        except GcxError as error:
+            raise error.located(tensor=self.name) from error.__cause__
+
+
+@dataclass(frozen=True, slots=True)
+class ConvSpec:
+    """What a file itself states about a convolution; None where it states nothing."""
+
+    groups: int | None = None
+    transposed: bool | None = None
+
+
+def _nothing() -> None:
+    """A checkpoint that holds no file open has nothing to close."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened checkpoint; a context manager, since its tensors are read from the open file."""
+
+    path: str
+    """As typed."""
+    format: str
+    """For example `torch-state-dict`, `torch-module`, `safetensors`, `onnx`."""
+    tensors: Mapping[str, TensorRef]
+    """By shown name, in file order."""
+    convs: Mapping[str, ConvSpec] = field(default_factory=dict)
+    """By module name: the convolutions that the file itself states, where the format can."""
+    notes: tuple[str, ...] = ()
+    """What was chosen on the way, e.g. "weights from 'params'; the file also holds 'params_ema'"."""
+    close: Callable[[], None] = field(default=_nothing, repr=False, compare=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,43 @@
+"""Every budget of gcx, in one place: what a file may cost before it is refused.
+
+An exhausted one raises `errors.LimitError`, whose message names the constant.
+"""
+
+MIB = 2**20
+
+# --- pickles (torch containers) ---
+PICKLE_BYTES = 256 * MIB
+"""Length of one pickle stream: names and structure, not weights."""
+PICKLE_OPS = 20_000_000
+"""Opcodes interpreted in one file; 100,000 tensors take about 4,000,000."""
+PICKLE_MEMO = 10_000_000
+"""Highest memo index; a larger one is a memory bomb, since real picklers count up."""
+PICKLE_DEPTH = 10_000
+"""Nesting of marks on the stack."""
+
+# --- tensors ---
+VIEW_ELEMENTS = 2**26
+"""An expanded view (stride 0, overlap) may have this many elements, or as many as its storage, whichever is more."""
+RANK = 64
+"""Axes of a tensor (numpy's own bound)."""
+TENSORS = 2_000_000
+"""Tensors in one checkpoint, over all shards."""
+
+# --- containers ---
+ZIP_ENTRIES = 1_000_000
+INFLATE_RATIO = 20
+INFLATE_SLACK = 64 * MIB
+"""A zip may inflate to INFLATE_RATIO x its size + INFLATE_SLACK in all (torch itself never compresses)."""
+SAFETENSORS_HEADER = 100 * MIB
+"""Length of a safetensors header, the format's own bound."""
+INDEX_BYTES = 100 * MIB
+"""Length of a shard index."""
+SHARDS = 10_000
+ONNX_GRAPH = 2048 * MIB
+"""Length of an ONNX protobuf, the format's own bound."""
+
+# --- measuring ---
+BLOCK = 1024
+"""Filters in one block of the pairwise products: bounds memory at BLOCK x out_channels numbers, not out_channels^2."""
+PICTURE = 512
+"""Longest side of the correlation matrix that a picture keeps."""

@@ -1,0 +1,33 @@
+"""Settings: everything that changes a number. They stand in every report, so that it can be made again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+Measure = Literal["pearson", "cosine"]
+Weights = Literal["plain", "ema"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The effective settings of a run; each field is a command-line option of the same name."""
+
+    measure: Annotated[Measure, "correlation of two filters: centred (pearson) or not (cosine)"] = "pearson"
+    groups: Annotated[
+        tuple[tuple[str, int], ...], "declared group counts, (glob on layer names, count); last match wins"
+    ] = ()
+    include: Annotated[tuple[str, ...], "globs on layer names: measure only these; empty means all"] = ()
+    exclude: Annotated[tuple[str, ...], "globs on layer names: leave these out"] = ()
+    weights: Annotated[Weights, "which copy of the weights is measured where a file holds a moving average too"] = (
+        "plain"
+    )
+    fold_sign: Annotated[bool, "multiply each filter by the sign of the norm scale that follows it"] = False
+    fold_scale: Annotated[bool, "multiply each input channel by the magnitude of the norm scale before it"] = False
+    virtual_groups: Annotated[
+        int | None, "cut dense layers into this many groups in natural order: a negative control"
+    ] = None
+    induced: Annotated[bool, "cut dense layers by the groups of the layer that reads them"] = False
+    strict_groups: Annotated[bool, "exit 3 where the group count of a layer is ambiguous"] = False
+    n_resamples: Annotated[int | None, "permutations per p-value; null chooses max(999, 20 x tests - 1)"] = None
+    seed: Annotated[int, "seed of every random draw"] = 0
