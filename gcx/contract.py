@@ -1,4 +1,4 @@
-"""The JSON contract: records to mappings, the JSON Schema, and what each key means, all read off the records themselves."""
+"""The JSON contract, read off the records themselves: their mapping, the JSON Schema, and what each key means."""
 
 from __future__ import annotations
 
@@ -60,8 +60,7 @@ def _walk(record: type, prefix: str) -> Iterator[tuple[str, str]]:
     for name, (hint, meaning) in _hints(record).items():
         yield prefix + name, meaning
         for inner in _records_in(hint):
-            for path, inner_meaning in _walk(inner, f"{prefix}{name}."):
-                yield path, inner_meaning
+            yield from _walk(inner, f"{prefix}{name}.")
 
 
 def _records_in(hint: Any) -> Iterator[type]:
@@ -96,7 +95,7 @@ def _schema_of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
             return {"type": "array", "items": _schema_of(arguments[0], definitions)}
         items = [_schema_of(argument, definitions) for argument in arguments]
         return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
-    names = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
+    names = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null", None: "null"}
     if hint not in names:
         raise TypeError(f"no JSON type for {hint!r}")
     return {"type": names[hint]}

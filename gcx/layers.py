@@ -78,8 +78,9 @@ class ConvLayer:
     def filters(self) -> NDArray[Any]:
         """Read the weight as float64 of shape (groups, filters_per_group, in_channels/groups, prod(kernel_size)).
 
-        Scaled by a power of two so that the largest finite magnitude is in [0.5, 1) (correlation does not see the scale, and 1e300 squared or 1e-300
-        squared would not fit), with `scale` and `input_scale` applied; non-finite weights stay as they are.
+        Scaled by a power of two so that the largest finite magnitude is in [0.5, 1): correlation does not see the
+        scale, and neither 1e300 nor 1e-300 could be squared. `scale` and `input_scale` are applied; non-finite weights
+        stay as they are.
 
         Raises:
             CheckpointError: the bytes cannot be read.

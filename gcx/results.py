@@ -1,6 +1,6 @@
-"""The frozen result records: what every field means stands beside it and is what `gcx explain` and the JSON Schema say.
+"""The frozen result records; what a field means stands beside it, and is what `gcx explain` and the JSON Schema say.
 
-JSON keys are the field names (`contract.py` maps both ways). None becomes null: it could not be measured, and the layer's
+JSON keys are the field names (`contract.py` maps them). None becomes null: it could not be measured, and the layer's
 `notes` say why. Arrays live only in `Picture`, which never goes into the JSON.
 """
 
@@ -50,7 +50,7 @@ class Within:
     max_abs_pvalue: Annotated[float | None, "chance that filters of random direction have a max_abs_r as large"]
     null_permuted_r2: Annotated[
         float | None,
-        "mean_r2 expected when each filter keeps its kernels but holds them in random channel order (exact, no sampling)",
+        "mean_r2 expected when each filter keeps its kernels but in random channel order (exact, no sampling)",
     ]
     excess: Annotated[float | None, "mean_r2 minus null_permuted_r2 (minus null_isotropic_r2 where that is null)"]
     excess_over: Annotated[Null | None, "which null `excess` is over"]
@@ -62,7 +62,7 @@ class Within:
 
 @dataclass(frozen=True, slots=True)
 class Across:
-    """Pairs of filters of different groups, slot by slot: channel order is arbitrary, so read it beside its null only."""
+    """Pairs of filters of different groups, slot by slot: channel order is arbitrary, so read it beside its null."""
 
     n_pairs: Annotated[int, "pairs of live filters of different groups"]
     mean_r2: Annotated[float | None, "mean of r^2 over the pairs, channel slot against channel slot"]
@@ -77,7 +77,7 @@ class Across:
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """Squared cosine of unit-norm kernels, over all kernel pairs of two filters: no channel order, no scale, no sign."""
+    """Squared cosine of unit-norm kernels over all kernel pairs of two filters: free of channel order, scale, sign."""
 
     same_group: Annotated[float | None, "mean kernel cos^2 over pairs of filters of one group"]
     different_groups: Annotated[float | None, "mean kernel cos^2 over pairs of filters of different groups"]
@@ -100,7 +100,7 @@ class KernelStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A dense layer cut into groups it does not have: the negative control, or the groups of the layer that reads it."""
+    """A dense layer cut into groups it does not have: a negative control, or the groups of the layer that reads it."""
 
     groups: Annotated[int, "how many groups the filters are cut into"]
     source: Annotated[Literal["virtual", "induced"], "natural order, or the groups of the reading layer"]
