@@ -252,3 +252,47 @@ class Report:
         from gcx.renderers.notebook import notebook_html
 
         return notebook_html(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedLayer:
+    """One convolution as `gcx layers` lists it: what it is and how its groups are known; nothing is measured."""
+
+    name: Annotated[str, "the layer's name in the checkpoint, without wrapper prefixes"]
+    weight_shape: Annotated[tuple[int, ...], "(out_channels, in_channels/groups, *kernel_size)"]
+    stored_shape: Annotated[tuple[int, ...] | None, "the shape in the file where it differs (transposed)"] = None
+    in_channels: Annotated[int, "channels the layer reads"]
+    out_channels: Annotated[int, "filters of the layer"]
+    groups: Annotated[int, "filter groups; each reads its own slice of the input channels"]
+    filters_per_group: Annotated[int, "out_channels / groups"]
+    transposed: Annotated[bool, "a transposed convolution"]
+    parameters: Annotated[int, "weights, which is also the multiply-adds per output position"]
+    groups_from: Annotated[GroupsFrom, "where `groups` comes from: the file, the user, the shapes, or nothing known"]
+    groups_confidence: Annotated[Confidence, "how sure `groups` is"]
+    groups_evidence: Annotated[str, "one sentence: why this count"]
+    groups_alternatives: Annotated[tuple[int, ...], "other counts that fit the shapes"] = ()
+    tied: Annotated[tuple[str, ...], "other names of the same weight, not measured again"] = ()
+    notes: Annotated[tuple[str, ...], "what else to know"] = ()
+    problem: Annotated[str | None, "why this layer cannot be measured; null where it can"] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelListing:
+    """What is in one checkpoint."""
+
+    path: Annotated[str, "as typed; an absolute one relative to the current folder, else its base name"]
+    format: Annotated[str, "what the file is"]
+    notes: Annotated[tuple[str, ...], "what was chosen when reading the file"] = ()
+    layers: Annotated[tuple[ListedLayer, ...], "every convolution, in file order"]
+    left_out: Annotated[tuple[LeftOut, ...], "tensors with three axes or more that are no convolutions"] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """Everything `gcx layers` found."""
+
+    schema: Annotated[int, "version of this layout"] = SCHEMA
+    gcx: Annotated[str, "version of gcx"] = __version__
+    settings: Annotated[Settings, "the effective settings"]
+    models: Annotated[tuple[ModelListing, ...], "one per checkpoint"]
+    exit_code: Annotated[int, "the process's exit status: 0 fine, 3 no convolution or groups not certain"] = 0
