@@ -1,0 +1,95 @@
+"""The report as GitHub's Markdown, for pull requests and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gcx.renderers.cells import Cell, Table, build_table
+from gcx.renderers.escape import markdown_code, markdown_text
+from gcx.renderers.listing import LISTING_COLUMNS, listing_lines
+from gcx.renderers.options import RenderOptions
+from gcx.renderers.prose import (
+    Line,
+    footnote_lines,
+    footnotes,
+    join_marks,
+    model_lines,
+    partition_title,
+    partitions,
+)
+from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
+from gcx.results import Listing, ModelListing, ModelResult, Report
+
+
+class Markdown:
+    """A heading, a table and a list of sentences per model."""
+
+    name = "markdown"
+    suffixes: tuple[str, ...] = (".md", ".markdown")
+    binary = False
+    needs_pictures = False
+
+    def render(self, report: Report, options: RenderOptions) -> str:  # noqa: ARG002 - Markdown has one look
+        """One section per model."""
+        return _joined(_model_lines(model) for model in report.models)
+
+    def render_listing(self, listing: Listing, options: RenderOptions) -> str:  # noqa: ARG002
+        """One section per model."""
+        return _joined(_listing_lines(model) for model in listing.models)
+
+
+def _joined(sections: Iterable[Iterable[str]]) -> str:
+    return "\n".join("".join(f"{line}\n" for line in section) for section in sections)
+
+
+def _model_lines(model: ModelResult) -> Iterator[str]:
+    yield from _heading(model.path, model.format)
+    notes, marks = footnotes(model.measured)
+    if model.measured:
+        yield from _table(build_table(COLUMNS, model.measured), [join_marks(numbers) for numbers in marks])
+    for source, rows in partitions(model):
+        yield _sentence(Line(*partition_title(source)))
+        yield ""
+        yield from _table(build_table(PARTITION_COLUMNS, rows), [""] * len(rows))
+    for line in (*model_lines(model), *footnote_lines(notes)):
+        yield _sentence(line)
+
+
+def _listing_lines(model: ModelListing) -> Iterator[str]:
+    yield from _heading(model.path, model.format)
+    if model.layers:
+        yield from _table(build_table(LISTING_COLUMNS, model.layers), [""] * len(model.layers))
+    for line in listing_lines(model):
+        yield _sentence(line)
+
+
+def _heading(path: str, kind: str) -> Iterator[str]:
+    yield f"### {markdown_code(path)} ({markdown_text(kind)})"
+    yield ""
+
+
+def _table(table: Table, marks: list[str]) -> Iterator[str]:
+    noted = any(marks)
+    titles = [f"{column.band}: {column.title.strip()}" if column.band else column.title for column in table.columns]
+    rules = ["---:" if column.right else ":---" for column in table.columns]
+    yield _row([*map(markdown_text, titles), *(["note"] if noted else [])])
+    yield _row([*rules, *([":---"] if noted else [])])
+    for row, mark in zip(table.rows, marks, strict=True):
+        yield _row([*map(_cell, row), *([mark] if noted else [])])
+    yield ""
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(cell: Cell) -> str:
+    text = cell.text.strip(" ")
+    if cell.tone == "name":
+        return markdown_code(text) if text else ""
+    return markdown_text(text)
+
+
+def _sentence(line: Line) -> str:
+    text = markdown_code(line.text) if line.verbatim else markdown_text(line.text)
+    return f"- {markdown_text(line.label)}: {text}"

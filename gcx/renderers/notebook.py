@@ -1,0 +1,53 @@
+"""What a notebook shows of a report: plain tables that take the page's own colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gcx.renderers.cells import Cell, Table, build_table
+from gcx.renderers.escape import html_text
+from gcx.renderers.prose import Line, footnote_lines, footnotes, join_marks, model_lines, partition_title, partitions
+from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
+from gcx.results import ModelResult, Report
+
+
+def notebook_html(report: Report) -> str:
+    """The report as an HTML fragment: no script, no style sheet, every name escaped."""
+    return "\n".join(line for model in report.models for line in _model_lines(model))
+
+
+def _model_lines(model: ModelResult) -> Iterator[str]:
+    yield f"<h4>{html_text(model.path)} <small>({html_text(model.format)})</small></h4>"
+    notes, marks = footnotes(model.measured)
+    if model.measured:
+        yield from _table(build_table(COLUMNS, model.measured), [join_marks(numbers) for numbers in marks])
+    for source, rows in partitions(model):
+        yield _sentence(Line(*partition_title(source)))
+        yield from _table(build_table(PARTITION_COLUMNS, rows), [""] * len(rows))
+    for line in (*model_lines(model), *footnote_lines(notes)):
+        yield _sentence(line)
+
+
+def _table(table: Table, marks: Sequence[str]) -> Iterator[str]:
+    yield "<table><thead><tr>"
+    for column in table.columns:
+        title = f"{column.band}: {column.title.strip()}" if column.band else column.title
+        yield f'<th title="{html_text(column.meaning)}">{html_text(title)}</th>'
+    noted = any(marks)
+    yield ("<th>note</th>" if noted else "") + "</tr></thead><tbody>"
+    for row, mark in zip(table.rows, marks, strict=True):
+        cells = "".join(_cell(cell, column.right) for cell, column in zip(row, table.columns, strict=True))
+        yield f"<tr>{cells}<td>{html_text(mark)}</td></tr>" if noted else f"<tr>{cells}</tr>"
+    yield "</tbody></table>"
+
+
+def _cell(cell: Cell, right: bool) -> str:
+    text = html_text(cell.text.strip(" "))
+    text = {"name": f"<code>{text}</code>", "found": f"<b>{text}</b>", "unsure": f"<em>{text}</em>"}.get(
+        cell.tone, text
+    )
+    return f'<td style="text-align:{"right" if right else "left"}">{text}</td>'
+
+
+def _sentence(line: Line) -> str:
+    return f"<div><b>{html_text(line.label)}</b> {html_text(line.text)}</div>"

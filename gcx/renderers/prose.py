@@ -1,0 +1,206 @@
+"""The sentences around a table, the same for every format: what was covered, how groups are known, what marks mean.
+
+Nothing vanishes: what was skipped, assumed, degenerate or left out is said here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gcx.layers import Confidence, GroupsFrom
+from gcx.renderers.cells import decimal, shape_text
+from gcx.renderers.tables import above_chance, kernels_differ
+from gcx.results import Coverage, LayerResult, LeftOut, ListedLayer, ModelResult, Partition, SkippedLayer
+
+_NAMED = 6
+"""Layers named in one sentence; the table and the JSON have the others."""
+
+Kind = Literal["fact", "unsure", "legend"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One sentence: a `fact` about the model, something `unsure` that a reader must not miss, or a `legend`."""
+
+    label: str
+    text: str
+    kind: Kind = "fact"
+    verbatim: bool = False
+    """To be copied, so never wrapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footnote:
+    """One distinct note, under the number that marks its layers."""
+
+    number: int
+    text: str
+    layers: int
+
+
+def footnotes(layers: Sequence[LayerResult]) -> tuple[tuple[Footnote, ...], tuple[tuple[int, ...], ...]]:
+    """Every distinct note once, numbered in order of appearance, and per layer the numbers that apply to it."""
+    count = Counter(note for layer in layers for note in _notes(layer))
+    number = {note: k for k, note in enumerate(count, 1)}
+    marks = tuple(tuple(number[note] for note in _notes(layer)) for layer in layers)
+    return tuple(Footnote(number[note], note, n) for note, n in count.items()), marks
+
+
+def _notes(layer: LayerResult) -> tuple[str, ...]:
+    tied = (f"the same weight as {', '.join(layer.tied)}, measured once",) if layer.tied else ()
+    return tuple(dict.fromkeys(layer.notes + tied))
+
+
+def percent(share: float) -> str:
+    """A share in percent; 100 and 0 are only said where they are meant.
+
+    >>> percent(0.987), percent(1.0), percent(0.99999), percent(0.00001)
+    ('98.7 %', '100 %', 'over 99.9 %', 'under 0.1 %')
+    """
+    if share >= 1 or share <= 0:
+        return f"{100 * share:.0f} %"
+    return "over 99.9 %" if share > 0.999 else "under 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 layer`, `2 layers`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def coverage_text(coverage: Coverage) -> str:
+    """How much of a model was measured.
+
+    >>> coverage_text(Coverage(convolutions=53, measured=52, not_chosen=0, weight_share=0.987))
+    '52 of 53 convolutions, 98.7 % of convolution weights'
+    """
+    text = f"{coverage.measured} of {plural(coverage.convolutions, 'convolution')}"
+    if coverage.weight_share is not None:
+        text += f", {percent(coverage.weight_share)} of convolution weights"
+    return text if not coverage.not_chosen else f"{text}; {coverage.not_chosen} left out by --include or --exclude"
+
+
+def groups_line(layers: Sequence[LayerResult | ListedLayer]) -> Line:
+    """How the group counts are known, and how many are not certain."""
+    order: tuple[GroupsFrom, ...] = ("recorded", "declared", "inferred", "assumed")
+    parts = []
+    for source in order:
+        chosen = [layer for layer in layers if layer.groups_from == source]
+        unsure: Counter[Confidence] = Counter(c.groups_confidence for c in chosen if c.groups_confidence != "certain")
+        if not chosen:
+            continue
+        dense = source == "assumed" and all(layer.groups == 1 for layer in chosen)
+        doubts = ", ".join(f"{n} {word}" for word, n in unsure.items() if n != len(chosen))
+        doubts = f" ({doubts})" if doubts else "?" if unsure else ""
+        parts.append(f"{len(chosen)} {source}{' dense' if dense else ''}{doubts}")
+    certain = all(layer.groups_confidence == "certain" for layer in layers)
+    return Line("groups", ", ".join(parts), "fact" if certain else "unsure")
+
+
+def model_lines(model: ModelResult) -> Iterator[Line]:
+    """What is to be said of one model beside its table."""
+    for note in model.notes:
+        yield Line("file", note)
+    yield Line("measured", coverage_text(model.coverage), "fact" if model.measured else "unsure")
+    if model.measured:
+        yield groups_line(model.measured)
+    for layer in model.skipped:
+        yield Line("skipped", skipped_text(layer), "unsure")
+    if model.left_out:
+        yield Line("left out", left_out_text(model.left_out))
+    yield from _degenerate_line(model.measured)
+    yield from _summary_lines(model)
+    yield from _legend(model.measured)
+
+
+def skipped_text(layer: SkippedLayer) -> str:
+    """A skipped layer with its shape and the reason."""
+    shape = f" {shape_text(layer.weight_shape)}" if layer.weight_shape else ""
+    return f"{layer.name}{shape}: {layer.reason}"
+
+
+def left_out_text(left_out: Sequence[LeftOut]) -> str:
+    """How many tensors look like weights and are none, by reason."""
+    reasons = Counter(tensor.reason for tensor in left_out)
+    return "tensors that are no convolution: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items())
+
+
+def _degenerate_line(layers: Sequence[LayerResult]) -> Iterator[Line]:
+    filters = sum(layer.degenerate_filters for layer in layers)
+    kernels = sum(layer.degenerate_kernels or 0 for layer in layers)
+    if not filters and not kernels:
+        return
+    where = [layer.name for layer in layers if layer.degenerate_filters or layer.degenerate_kernels]
+    named = ", ".join(where[:_NAMED]) + (f" and {len(where) - _NAMED} more" if len(where) > _NAMED else "")
+    counts = [plural(n, noun) for n, noun in ((filters, "filter"), (kernels, "kernel")) if n]
+    yield Line("degenerate", f"{' and '.join(counts)}, left out of the pairs: {named}", "unsure")
+
+
+def _summary_lines(model: ModelResult) -> Iterator[Line]:
+    summary = model.summary
+    if summary.mean_r2_within is not None:
+        text = f"mean r² {decimal(summary.mean_r2_within, 4)}"
+        if summary.excess_within is not None:
+            text += f", {decimal(summary.excess_within, 4, sign=True)} over chance"
+        if summary.layers_tested:
+            text += f"; {summary.layers_above_null} of {plural(summary.layers_tested, 'layer')} above it"
+        yield Line("within groups", text)
+    if summary.mean_r2_across is not None:
+        text = f"mean r² {decimal(summary.mean_r2_across, 4)}"
+        if summary.excess_across is not None:
+            text += f", {decimal(summary.excess_across, 4, sign=True)} over chance"
+        yield Line("across groups", text)
+    if summary.pvalues:
+        counted = f"{summary.layers_with_delta} of {plural(summary.pvalues, 'layer')}"
+        yield Line("kernels", f"the groups of {counted} hold different kernels (adjusted p at most .05)")
+
+
+def _legend(layers: Sequence[LayerResult]) -> Iterator[Line]:
+    """What the marks mean; only those that stand in the table."""
+    if not layers:
+        return
+    yield Line("chance", "rms r when each filter's kernels stand in random channel order", "legend")
+    if any(layer.across is not None for layer in layers):
+        text = "channel order is arbitrary across groups: read rms r beside its chance, never alone"
+        if any(layer.across.order_free for layer in layers if layer.across):
+            text += "; ° one channel per group, so there is no order to choose"
+        yield Line("across", text, "legend")
+    starred = []
+    if any(map(above_chance, layers)):
+        starred.append("within: the 95 % interval lies above chance")
+    if any(map(kernels_differ, layers)):
+        starred.append("delta: adjusted p at most .05")
+    if starred:
+        yield Line("*", "; ".join(starred), "legend")
+    if any(layer.groups_confidence != "certain" for layer in layers):
+        yield Line("?", "groups not certain: `gcx layers` says why, --groups 'NAME=N' settles it", "legend")
+
+
+def footnote_lines(notes: Iterable[Footnote]) -> Iterator[Line]:
+    """The notes beneath a table, each with how many layers it is about."""
+    for note in notes:
+        yield Line(f"[{note.number}]", f"{note.text} ({plural(note.layers, 'layer')})", "legend")
+
+
+def partitions(model: ModelResult) -> Iterator[tuple[str, tuple[tuple[LayerResult, Partition], ...]]]:
+    """The dense layers that were cut into groups they do not have, by the source of the cut."""
+    virtual = tuple((layer, layer.virtual_groups) for layer in model.measured if layer.virtual_groups)
+    induced = tuple((layer, layer.induced_groups) for layer in model.measured if layer.induced_groups)
+    if virtual:
+        yield "virtual", virtual
+    if induced:
+        yield "induced", induced
+
+
+def partition_title(source: str) -> tuple[str, str]:
+    """Label and sentence over the table of such layers."""
+    if source == "virtual":
+        return "negative control", "dense layers cut into groups that mean nothing; the contrast should be about 0"
+    return "induced groups", "dense layers cut by the groups of the layer that reads them"
+
+
+def join_marks(marks: Iterable[int]) -> str:
+    """Footnote numbers of one layer."""
+    return ",".join(map(str, marks))

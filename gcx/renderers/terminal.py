@@ -1,0 +1,155 @@
+"""The report as text for people: tables that fit a terminal, and in a pipe are as wide as the names need."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from gcx.renderers.cells import Cell, Column, Table, build_table
+from gcx.renderers.escape import terminal_text
+from gcx.renderers.layout import Span, table_lines
+from gcx.renderers.listing import LISTING_COLUMNS, listing_lines
+from gcx.renderers.options import RenderOptions
+from gcx.renderers.prose import (
+    Line,
+    footnote_lines,
+    footnotes,
+    join_marks,
+    model_lines,
+    partition_title,
+    partitions,
+)
+from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
+from gcx.results import Listing, ModelListing, ModelResult, Report
+
+_STYLES = {
+    "plain": "",
+    "name": "bold",
+    "faint": "dim",
+    "found": "bold green",
+    "unsure": "yellow",
+    "header": "bold",
+    "rule": "dim",
+    "fact": "",
+    "legend": "dim",
+    "label": "bold",
+}
+_LABELS = 16
+"""Width of the labels before sentences."""
+_MARKS: Column[object] = Column(
+    "notes", "note", "numbers of the notes beneath the table", lambda _: Cell(""), right=False
+)
+
+TextLine = tuple[Span, ...]
+
+
+class Terminal:
+    """Tables and sentences for a terminal or a pipe."""
+
+    name = "terminal"
+    suffixes: tuple[str, ...] = (".txt",)
+    binary = False
+    needs_pictures = False
+
+    def render(self, report: Report, options: RenderOptions) -> str:
+        """One table per model, and beneath it what was covered, skipped and assumed."""
+        return _joined((_model_lines(model, options) for model in report.models), options)
+
+    def render_listing(self, listing: Listing, options: RenderOptions) -> str:
+        """Every convolution of every model, and how its groups are known."""
+        return _joined((_listing_lines(model, options) for model in listing.models), options)
+
+
+def _model_lines(model: ModelResult, options: RenderOptions) -> Iterator[TextLine]:
+    yield from _heading(model.path, model.format, options)
+    notes, marks = footnotes(model.measured)
+    if model.measured:
+        table = build_table(COLUMNS, model.measured)
+        if notes:
+            cells = (Cell(join_marks(numbers), "faint") for numbers in marks)
+            table = Table(
+                (*table.columns, _MARKS), tuple((*row, cell) for row, cell in zip(table.rows, cells, strict=True))
+            )
+        yield from table_lines(table, options.width, unicode=options.unicode)
+        yield ()
+    for source, rows in partitions(model):
+        yield from _sentences([Line(*partition_title(source))], options)
+        yield from table_lines(build_table(PARTITION_COLUMNS, rows), options.width, unicode=options.unicode)
+        yield ()
+    yield from _sentences((*model_lines(model), *footnote_lines(notes)), options)
+
+
+def _listing_lines(model: ModelListing, options: RenderOptions) -> Iterator[TextLine]:
+    yield from _heading(model.path, model.format, options)
+    if model.layers:
+        yield from table_lines(build_table(LISTING_COLUMNS, model.layers), options.width, unicode=options.unicode)
+        yield ()
+    yield from _sentences(listing_lines(model), options)
+
+
+def _heading(path: str, kind: str, options: RenderOptions) -> Iterator[TextLine]:
+    kind = terminal_text(f"  ({kind})", unicode=options.unicode)
+    yield (Span(terminal_text(path, unicode=options.unicode), "header"), Span(kind, "faint"))
+    yield ()
+
+
+def _sentences(lines: Iterable[Line], options: RenderOptions) -> Iterator[TextLine]:
+    label = None
+    for line in lines:
+        yield from _sentence(line if line.label != label else replace(line, label=""), options)
+        label = line.label
+
+
+def _sentence(line: Line, options: RenderOptions) -> Iterator[TextLine]:
+    """A label and its text; on a terminal wrapped beneath itself, but what is to be copied is left whole."""
+    label = terminal_text(line.label, unicode=options.unicode)
+    text = terminal_text(line.text, unicode=options.unicode)
+    tone = "plain" if line.kind == "fact" else line.kind
+    room = None if options.width is None or line.verbatim else max(options.width - _LABELS - 2, 20)
+    first, *rest = _wrapped(text, room)
+    yield (Span(label.ljust(_LABELS) + "  ", "faint" if line.kind == "legend" else "label"), Span(first, tone))
+    for piece in rest:
+        yield (Span(" " * (_LABELS + 2), "plain"), Span(piece, tone))
+
+
+def _wrapped(text: str, room: int | None) -> Sequence[str]:
+    if room is None:
+        return [text]
+    from rich.cells import cell_len, chop_cells
+
+    lines = [""]
+    for word in text.split(" "):
+        for k, piece in enumerate(chop_cells(word, room) or [""]):
+            if not lines[-1]:
+                lines[-1] = piece
+            elif k == 0 and cell_len(lines[-1]) + 1 + cell_len(piece) <= room:
+                lines[-1] += " " + piece
+            else:
+                lines.append(piece)
+    return lines
+
+
+def _joined(models: Iterable[Iterable[TextLine]], options: RenderOptions) -> str:
+    blocks = ("".join(_written(line, options) + "\n" for line in lines) for lines in models)
+    return "\n".join(blocks)
+
+
+def _written(line: TextLine, options: RenderOptions) -> str:
+    if not options.color:
+        return "".join(span.text for span in line).rstrip(" ")
+    from rich.console import Console
+    from rich.text import Text
+
+    # Rich only colours here: no markup, no look at the environment, no wrapping of its own.
+    console = Console(
+        file=io.StringIO(),
+        width=1_000_000,
+        color_system="standard",
+        force_terminal=True,
+        no_color=False,
+        legacy_windows=False,
+    )
+    with console.capture() as capture:
+        console.print(Text.assemble(*((span.text, _STYLES[span.tone]) for span in line)), end="", soft_wrap=True)
+    return capture.get()
