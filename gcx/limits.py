@@ -28,7 +28,7 @@ ZIP_ENTRIES = 1_000_000
 INFLATE_RATIO = 20
 INFLATE_SLACK = 64 * MIB
 """A zip may inflate to INFLATE_RATIO x its size + INFLATE_SLACK in all (torch itself never compresses)."""
-SAFETENSORS_HEADER = 100 * MIB
+SAFETENSORS_HEADER = 100_000_000
 """Length of a safetensors header, the format's own bound."""
 INDEX_BYTES = 100 * MIB
 """Length of a shard index."""

@@ -1,0 +1,75 @@
+"""Number formats by name: numpy's own, and ml_dtypes' where numpy has none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+COMPLEX = "holds complex numbers, which are not measured"
+
+_NUMPY_BYTES = {
+    "float64": 8,
+    "float32": 4,
+    "float16": 2,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint64": 8,
+    "uint32": 4,
+    "uint16": 2,
+    "uint8": 1,
+    "bool": 1,
+    "complex64": 8,
+    "complex128": 16,
+}
+_ML_DTYPES_BYTES = {
+    "bfloat16": 2,
+    "float8_e4m3fn": 1,
+    "float8_e4m3fnuz": 1,
+    "float8_e5m2": 1,
+    "float8_e5m2fnuz": 1,
+    "float8_e8m0fnu": 1,
+}
+ITEM_BYTES = _NUMPY_BYTES | _ML_DTYPES_BYTES
+"""Bytes of one number, by the name that `TensorRef.dtype` uses."""
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """The dtype of one of the names in `ITEM_BYTES`.
+
+    >>> numpy_dtype("bfloat16").itemsize
+    2
+    """
+    import numpy as np
+
+    if name in _NUMPY_BYTES:
+        return np.dtype(name)
+    import ml_dtypes
+
+    found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+    return found
+
+
+def from_little_endian(data: bytes, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Read bytes of a file as an array; both formats that we read raw store little-endian numbers.
+
+    Args:
+        data: as many bytes as the shape needs.
+        dtype: a name in `ITEM_BYTES`.
+        shape: of the result.
+
+    >>> from_little_endian(bytes([1, 0, 2, 0]), "int16", (2, 1)).tolist()
+    [[1], [2]]
+    """
+    import sys
+
+    import numpy as np
+
+    array = np.frombuffer(data, numpy_dtype(dtype))
+    if sys.byteorder == "big":
+        array = array.byteswap()
+    return array.reshape(shape)

@@ -1,0 +1,108 @@
+"""Names as they are shown, and which of two copies of the weights is meant: for formats whose names are flat."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from gcx.checkpoint import TensorRef
+from gcx.errors import CheckpointError
+from gcx.readers.base import ReadOptions
+
+EMA_PREFIXES = ("ema.", "ema_model.", "model_ema.")
+"""Under these a moving average of the weights lies beside them."""
+
+_COUNTERS = frozenset({"n_averaged"})
+"""torch's AveragedModel counts beside the module that it wraps."""
+
+
+def shown_names(names: Iterable[str]) -> dict[str, str]:
+    """Drop what wrappers put before every name: `module.` (DataParallel, DDP) and `_orig_mod.` (torch.compile).
+
+    `module.` goes only where every name has it, since a network may have a child of that name; `_orig_mod` is torch's
+    own word and goes wherever it stands. Names that would fall together stay as they are.
+
+    Returns:
+        Original name to shown name, in the order given; no two are shown alike.
+
+    >>> shown_names(["module._orig_mod.conv.weight", "module.conv.bias"])
+    {'module._orig_mod.conv.weight': 'conv.weight', 'module.conv.bias': 'conv.bias'}
+    """
+    shown = {name: _without_orig_mod(name) for name in names}
+    while _wraps_all("module.", shown.values()):
+        shown = {name: short.removeprefix("module.") for name, short in shown.items()}
+    counts = Counter(shown.values())
+    clashing = {short for short, count in counts.items() if count > 1}
+    while clashing:
+        shown = {name: name if short in clashing else short for name, short in shown.items()}
+        counts = Counter(shown.values())
+        clashing = {short for short, count in counts.items() if count > 1}
+    return shown
+
+
+def _without_orig_mod(name: str) -> str:
+    if "_orig_mod." not in name:
+        return name
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def _wraps_all(prefix: str, names: Iterable[str]) -> bool:
+    wrapped = [name.startswith(prefix) and len(name) > len(prefix) for name in names if name not in _COUNTERS]
+    return bool(wrapped) and all(wrapped)
+
+
+def present(refs: Mapping[str, TensorRef], options: ReadOptions) -> tuple[dict[str, TensorRef], tuple[str, ...]]:
+    """Choose between the weights and their moving average, then show the names.
+
+    Args:
+        refs: by the names in the file.
+        options: `weights` chooses.
+
+    Returns:
+        The chosen tensors by shown name, and notes on what else there was.
+
+    Raises:
+        CheckpointError: a moving average is wanted and there is none.
+    """
+    chosen = dict(refs)
+    notes: tuple[str, ...] = ()
+    prefix, twins = _moving_average(refs)
+    if twins:
+        chosen = {name: ref for name, ref in refs.items() if not name.startswith(prefix)}
+        if options.weights == "ema":
+            chosen |= {plain: refs[averaged] for averaged, plain in twins.items()}
+        other = f"the moving average under '{prefix}'"
+        notes = (f"measured {other}" if options.weights == "ema" else f"left out {other}: --weights ema measures it",)
+    elif options.weights == "ema":
+        raise CheckpointError("holds no moving average of its weights", cure="leave out --weights ema")
+    shown = shown_names(chosen)
+    return {shown[name]: _renamed(ref, shown[name]) for name, ref in chosen.items()}, notes
+
+
+def _renamed(ref: TensorRef, name: str) -> TensorRef:
+    return ref if ref.name == name else replace(ref, name=name)
+
+
+def _moving_average(refs: Mapping[str, TensorRef]) -> tuple[str, dict[str, str]]:
+    """Find names under an EMA prefix of which each has a plain twin of its shape; some writers leave out the dots."""
+    for prefix in EMA_PREFIXES:
+        averaged = [name for name in refs if name.startswith(prefix)]
+        if not averaged:
+            continue
+        plain: dict[str, str] = {}
+        for name in refs:
+            if not name.startswith(prefix):
+                for short in (name, name.removeprefix("model."), name.removeprefix("module.")):
+                    plain.setdefault(short.replace(".", ""), name)
+        twins: dict[str, str] = {}
+        for name in averaged:
+            short = name.removeprefix(prefix)
+            for key in (short, short.removeprefix("module."), short.removeprefix("model.")):
+                twin = plain.get(key.replace(".", ""))
+                if twin is not None and refs[twin].shape == refs[name].shape:
+                    twins[name] = twin
+                    break
+        if all(name in twins for name in averaged if len(refs[name].shape) > 1) and twins:
+            return prefix, twins
+    return "", {}

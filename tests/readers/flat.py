@@ -1,0 +1,33 @@
+"""Builders of safetensors files in which every field can lie, and of sources in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gcx.readers.base import Source
+
+
+@contextmanager
+def source_of(data: bytes, path: str = "file") -> Iterator[Source]:
+    """An open source of exactly these bytes."""
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        yield Source(path, os.dup(file.fileno()), len(data))
+
+
+def safetensors_bytes(header: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
+    """A file with this header: an object to be written as JSON, or the very text or bytes."""
+    if not isinstance(header, str | bytes):
+        header = json.dumps(header)
+    text = header.encode() if isinstance(header, str) else header
+    return (len(text) if length is None else length).to_bytes(8, "little") + text + data
+
+
+def entry(dtype: str = "F32", shape: Any = (), offsets: Any = (0, 4)) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
