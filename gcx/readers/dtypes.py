@@ -36,6 +36,8 @@ _ML_DTYPES_BYTES = {
 }
 ITEM_BYTES = _NUMPY_BYTES | _ML_DTYPES_BYTES
 """Bytes of one number, by the name that `TensorRef.dtype` uses."""
+NUMPY_DTYPES = frozenset(_NUMPY_BYTES)
+"""Those that numpy has itself."""
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
