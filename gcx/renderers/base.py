@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from gcx.errors import UsageError
 from gcx.renderers.csv import Csv
+from gcx.renderers.figures import FIGURES
 from gcx.renderers.json import Json
 from gcx.renderers.markdown import Markdown
 from gcx.renderers.options import RenderOptions
@@ -58,7 +59,7 @@ class ListingRenderer(Protocol):
         """The listing as text."""
 
 
-RENDERERS: tuple[Renderer, ...] = (Terminal(), Json(), Csv(), Markdown())
+RENDERERS: tuple[Renderer, ...] = (Terminal(), Json(), Csv(), Markdown(), *FIGURES)
 """Every output format there is."""
 
 

@@ -1,0 +1,218 @@
+"""One layer as a picture: r of its filters with group boundaries, its kernels by group, and r against chance.
+
+Prepared, then drawn on the Axes that one is given.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+from gcx.renderers.cells import decimal, root, shape_text
+from gcx.renderers.escape import figure_text
+from gcx.renderers.prose import plural
+from gcx.renderers.theme import Palette, lookup_table, rgba
+from gcx.results import LayerResult, Picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+CHANCE_WIDTHS = 5.0
+"""The colours reach at least this many times the width of chance, so that chance alone looks pale."""
+LINES = 64
+"""Boundaries of more groups than this would cover what they bound."""
+_BINS = 60
+
+
+def chance_width(picture: Picture) -> float:
+    """What chance alone gives in one cell of the matrix: wider where a cell is the largest |r| of many pairs.
+
+    Measured by the median of |r|: of m normal numbers the largest has its median at the m-th root of a half.
+    """
+    pairs = picture.step**2
+    widened = NormalDist().inv_cdf((1 + 0.5 ** (1 / pairs)) / 2) / NormalDist().inv_cdf(0.75)
+    return max(picture.null_rms * widened, 1e-6)
+
+
+def color_limit(picture: Picture) -> float:
+    """The |r| that gets the strongest colour: nearly the layer's largest, well above what chance gives, at most 1."""
+    import numpy as np
+
+    off = np.abs(picture.r[~np.eye(len(picture.r), dtype=bool)])
+    off = off[np.isfinite(off)]
+    high = float(np.quantile(off, 0.995)) if off.size else 0.0
+    return min(1.0, max(high, CHANCE_WIDTHS * chance_width(picture)))
+
+
+def colored(r: NDArray[Any], limit: float, palette: Palette) -> NDArray[Any]:
+    """A square matrix of r as RGBA bytes, symmetric about 0; what is no r, like the diagonal, gets its own colour."""
+    import numpy as np
+
+    table = np.vstack([lookup_table(palette.diverging, 255), rgba(palette.empty)]).astype(np.uint8)
+    with np.errstate(invalid="ignore"):
+        index = np.rint(np.nan_to_num(np.clip(r / limit, -1, 1), nan=0.0) * 127 + 127).astype(np.uint8)
+    index[~np.isfinite(r)] = 255
+    np.fill_diagonal(index, 255)
+    return table[index]
+
+
+def draw_heatmap(ax: Axes, picture: Picture, palette: Palette, limit: float) -> None:
+    """Draw r between filters on `ax`, in units of filters, with the boundaries of the groups where they can be seen."""
+    size = picture.edges[-1]
+    ax.imshow(colored(picture.r, limit, palette), extent=(0, size, size, 0), interpolation="nearest", aspect="equal")
+    inner = picture.edges[1:-1]
+    if 0 < len(inner) < LINES:
+        strength = 0.9 if len(inner) < 16 else 0.45
+        for edge in inner:
+            ax.axhline(edge, color=palette.line, linewidth=strength, gid="boundary")
+            ax.axvline(edge, color=palette.line, linewidth=strength, gid="boundary")
+    ax.set_xlim(0, size)
+    ax.set_ylim(size, 0)
+    ticks = _ticks(size)
+    ax.set_xticks(ticks, [str(tick) for tick in ticks])
+    ax.set_yticks(ticks, [str(tick) for tick in ticks])
+    if picture.step > 1:
+        text = f"one cell: the largest |r| of {picture.step}×{picture.step} pairs"
+        ax.set_xlabel(text, fontsize=7, color=palette.faint, labelpad=2)
+    _frame(ax, palette)
+
+
+def draw_scale(ax: Axes, picture: Picture, palette: Palette, limit: float) -> None:
+    """Draw the colours as a bar of r, with the width that chance alone gives as a strip beside it."""
+    import numpy as np
+
+    ramp = lookup_table(palette.diverging, 255)[::-1, None, :]
+    ax.imshow(ramp, extent=(0, 1, -limit, limit), aspect="auto", interpolation="nearest")
+    ax.fill_betweenx(
+        [-picture.null_rms, picture.null_rms], -0.75, -0.2, color=palette.chance, linewidth=0, clip_on=False
+    )
+    ax.set_xlim(0, 1)
+    ax.set_ylim(-limit, limit)
+    ax.set_xticks([])
+    ax.yaxis.tick_right()
+    ticks = np.array([-1, -0.5, 0, 0.5, 1]) * limit
+    ax.set_yticks(ticks, ["0" if tick == 0 else decimal(float(tick), 2).replace("-", "−") for tick in ticks])
+    ax.set_title("r", fontsize=8, color=palette.ink)
+    ax.set_xlabel(f"isotropic\nnull\n±{decimal(picture.null_rms)}", fontsize=7, color=palette.faint)
+    _frame(ax, palette)
+
+
+def draw_kernels(ax: Axes, scale: Axes, kernels: NDArray[Any], palette: Palette) -> None:
+    """Draw kernel cos^2 between groups: its diagonal stands out where groups hold different kernels."""
+    import numpy as np
+
+    finite = kernels[np.isfinite(kernels)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    table = np.vstack([lookup_table(palette.sequential, 255), rgba(palette.empty)]).astype(np.uint8)
+    index = np.full(kernels.shape, 255, dtype=np.uint8)
+    span = high - low if high > low else 1.0
+    index[np.isfinite(kernels)] = np.rint((finite - low) / span * 254)
+    size = len(kernels)
+    ax.imshow(table[index], extent=(0, size, size, 0), interpolation="nearest", aspect="equal")
+    ax.set_anchor("NW")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_title("kernel cos² between groups", fontsize=8, color=palette.ink, loc="left")
+    _frame(ax, palette)
+    scale.imshow(table[254::-1, None], extent=(0, 1, 0, 1), aspect="auto", interpolation="nearest")
+    scale.yaxis.tick_right()
+    scale.set_xticks([])
+    scale.set_yticks([0, 1], [decimal(low), decimal(high)])
+    _frame(scale, palette)
+
+
+def draw_histogram(ax: Axes, picture: Picture, palette: Palette) -> None:
+    """Draw the densities of r within and across groups over that of filters of random direction."""
+    import numpy as np
+
+    reach = _reach(picture)
+    bins, counts = _rebinned(picture, reach)
+    width = np.diff(bins)
+    ax.stairs(counts["chance"] / width, bins, fill=True, color=palette.chance, alpha=0.45, label="isotropic null")
+    for name, color in (("across", palette.across), ("within", palette.within)):
+        total = counts[name].sum()
+        if total > 0:
+            label = f"{name} ({int(total):,} {'pair' if total == 1 else 'pairs'})"
+            ax.stairs(counts[name] / total / width, bins, color=color, linewidth=1.3, label=label)
+    ax.set_xlim(-reach, reach)
+    ax.set_ylim(bottom=0)
+    ax.set_yticks([])
+    ax.set_xlabel("r of two filters", fontsize=8, color=palette.ink, labelpad=2)
+    ax.legend(
+        fontsize=7, frameon=False, labelcolor=palette.ink, loc="lower left", bbox_to_anchor=(0, 1), ncols=3,
+        handlelength=1.2, columnspacing=1.2, borderaxespad=0.1, borderpad=0,
+    )  # fmt: skip
+    _frame(ax, palette, sides=("bottom",))
+
+
+def heatmap_figure(layer: LayerResult, picture: Picture, palette: Palette) -> Figure:
+    """The whole picture of one layer."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 5.6), facecolor=palette.page)
+    figure.text(
+        0.055, 0.945, figure_text(layer.name, 90), fontsize=13, weight="bold", color=palette.ink, parse_math=False
+    )
+    figure.text(0.055, 0.9, facts(layer), fontsize=8.5, color=palette.faint, parse_math=False)
+    limit = color_limit(picture)
+    draw_heatmap(figure.add_axes((0.055, 0.075, 0.455, 0.78)), picture, palette, limit)
+    draw_scale(figure.add_axes((0.545, 0.16, 0.018, 0.62)), picture, palette, limit)
+    if picture.kernels is None or len(picture.kernels) < 2:
+        draw_histogram(figure.add_axes((0.655, 0.16, 0.32, 0.62)), picture, palette)
+    else:
+        matrix, bar = figure.add_axes((0.655, 0.475, 0.205, 0.35)), figure.add_axes((0.875, 0.475, 0.013, 0.35))
+        draw_kernels(matrix, bar, picture.kernels, palette)
+        draw_histogram(figure.add_axes((0.655, 0.1, 0.32, 0.27)), picture, palette)
+    return figure
+
+
+def facts(layer: LayerResult) -> str:
+    """One line under a layer's name: shape, groups, rms r and what chance gives."""
+    sure = "" if layer.groups_confidence == "certain" else "?"
+    parts = [shape_text(layer.weight_shape), f"{plural(layer.groups, 'group')} ({layer.groups_from}{sure})"]
+    for name, pairs in (("within", layer.within), ("across", layer.across)):
+        if pairs is not None and pairs.rms_r is not None:
+            null = pairs.null_isotropic_r2 if pairs.null_permuted_r2 is None else pairs.null_permuted_r2
+            parts.append(f"rms r {name} {decimal(pairs.rms_r)} (chance {decimal(root(null))})")
+    return figure_text("  ·  ".join(parts))
+
+
+def _ticks(size: int) -> list[int]:
+    return [0, size] if size < 8 else [0, size // 4, size // 2, 3 * size // 4, size]
+
+
+def _frame(ax: Axes, palette: Palette, sides: tuple[str, ...] = ("left", "right", "top", "bottom")) -> None:
+    ax.set_facecolor(palette.page)
+    ax.tick_params(labelsize=7, length=2.5, width=0.6, colors=palette.faint)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in sides)
+        spine.set_color(palette.faint)
+        spine.set_linewidth(0.6)
+
+
+def _reach(picture: Picture) -> float:
+    """The |r| up to which a histogram is worth drawing: nearly all pairs, and chance with room."""
+    import numpy as np
+
+    counts = picture.within_counts + picture.across_counts
+    centres = np.abs((picture.bins[:-1] + picture.bins[1:]) / 2)
+    order = np.argsort(centres)
+    share = np.cumsum(counts[order]) / max(counts.sum(), 1)
+    high = float(centres[order][min(int(np.searchsorted(share, 0.999)), len(order) - 1)]) if counts.sum() else 0.0
+    return min(1.0, max(1.1 * high, 4 * picture.null_rms))
+
+
+def _rebinned(picture: Picture, reach: float) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+    """Neighbouring bins together, so that about `_BINS` of them, and fewer where pairs are few, span what is drawn."""
+    import numpy as np
+
+    shown = len(picture.bins) * reach
+    most = max(picture.within_counts.sum(), picture.across_counts.sum(), 1)
+    wanted = min(_BINS, max(12, int(2 * most ** (1 / 3))))
+    step = max(1, round(shown / wanted))
+    starts = np.arange(0, len(picture.bins) - 1, step)
+    bins = np.append(picture.bins[starts], picture.bins[-1])
+    sources = {"within": picture.within_counts, "across": picture.across_counts, "chance": picture.null_density}
+    return bins, {name: np.add.reduceat(values, starts) for name, values in sources.items()}
