@@ -116,3 +116,10 @@ def _record_schema(record: type, definitions: dict[str, Any]) -> dict[str, Any]:
             "required": list(properties),
         }
     return {"$ref": f"#/$defs/{name}"}
+
+
+if __name__ == "__main__":
+    import json
+    import sys
+
+    sys.stdout.write(json.dumps(json_schema(), indent=1) + "\n")

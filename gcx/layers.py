@@ -29,6 +29,10 @@ class ConvLayer:
     groups_alternatives: tuple[int, ...] = ()
     transposed: bool = False
     """Stored as (in, out/groups, *kernel)."""
+    tied: tuple[str, ...] = ()
+    """Other names of the same weight."""
+    problem: str | None = None
+    """Why it cannot be measured, where that is known before it is read."""
     notes: tuple[str, ...] = ()
     scale: tuple[float, ...] | None = None
     """Per output channel: multiplied onto filters (sign folding); None changes nothing."""

@@ -193,9 +193,10 @@ class LeftOut:
 class Coverage:
     """How much of the model was measured."""
 
-    convolutions: Annotated[int, "convolutions seen among the chosen layers, measured or skipped; tied ones count once"]
+    convolutions: Annotated[int, "convolutions in the file; tied ones count once"]
     measured: Annotated[int, "convolutions measured"]
-    weight_share: Annotated[float | None, "share of the convolution weights that was measured"]
+    not_chosen: Annotated[int, "convolutions left out by --include or --exclude"]
+    weight_share: Annotated[float | None, "share of the file's convolution weights that was measured"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

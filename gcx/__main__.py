@@ -1,0 +1,5 @@
+"""`python -P -m gcx`."""
+
+from gcx.cli.app import main
+
+main()

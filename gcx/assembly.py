@@ -1,0 +1,200 @@
+"""Checkpoint + Settings -> ConvLayers: every convolution with its groups, which are chosen, and what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from math import prod
+
+from gcx.checkpoint import Checkpoint, TensorRef
+from gcx.errors import CheckpointError, UsageError
+from gcx.extract import ConvWeight, find_convolutions, split_tensor_name
+from gcx.groups import Resolution, resolve_groups
+from gcx.groups.neighbours import NormNeighbours
+from gcx.layers import ConvLayer
+from gcx.results import LeftOut
+from gcx.settings import Settings
+
+PARAMETRISED = {
+    "weight_v": "weight norm",
+    "original0": "a parametrization",
+    "original1": "a parametrization",
+    "original": "a parametrization",
+    "weight_orig": "spectral norm or pruning",
+}
+"""Parameters that are not the weight itself but a part of it, by name."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The convolutions of one checkpoint."""
+
+    layers: tuple[ConvLayer, ...]
+    """All of them in file order, tied ones once."""
+    chosen: tuple[ConvLayer, ...]
+    """Those that --include and --exclude leave."""
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+    unmatched: frozenset[str]
+    """Options whose glob matched no layer here, as typed."""
+    names: tuple[str, ...]
+    """Layer names, for "did you mean"."""
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+
+def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
+    """Find the convolutions, settle their groups, and choose.
+
+    Raises:
+        UsageError: a declared count contradicts the file or does not divide the channels.
+        CheckpointError: a norm that is folded cannot be read.
+    """
+    shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
+    found = find_convolutions(shapes, recorded=checkpoint.convs)
+    names = tuple(conv.name for conv in found.convs)
+    declared, notes, unmatched = _declared(settings.groups, names)
+    try:
+        resolutions = resolve_groups(shapes, recorded=checkpoint.convs, declared=declared)
+    except UsageError as error:
+        raise error.located(path=checkpoint.path) from error
+    layers = tuple(_conv_layers(found.convs, checkpoint.tensors, resolutions))
+    if settings.fold_sign or settings.fold_scale:
+        layers = _folded(layers, checkpoint.tensors, shapes, settings)
+    unmatched |= {f"--include {glob!r}" for glob in settings.include if not _matches_any(glob, layers)}
+    unmatched |= {f"--exclude {glob!r}" for glob in settings.exclude if not _matches_any(glob, layers)}
+    return Assembly(
+        layers=layers,
+        chosen=tuple(layer for layer in layers if _chosen(layer.name, settings)),
+        left_out=tuple(LeftOut(name=left.name, shape=left.shape, reason=left.reason) for left in found.left_out),
+        notes=(*checkpoint.notes, *notes),
+        unmatched=frozenset(unmatched),
+        names=names,
+    )
+
+
+def check_globs(assemblies: Sequence[Assembly]) -> None:
+    """Refuse an option whose glob matched no layer of any checkpoint: a mistyped name must not pass as "nothing found".
+
+    Raises:
+        UsageError: names the option and the layer that it may have meant.
+    """
+    if not assemblies:
+        return
+    for option in sorted(frozenset.intersection(*(assembly.unmatched for assembly in assemblies))):
+        glob = option.split("'")[1] if "'" in option else option
+        known = [name for assembly in assemblies for name in assembly.names]
+        close = get_close_matches(glob.partition("=")[0], known, n=1, cutoff=0.4)
+        cure = f"did you mean {close[0]!r}?" if close else "`gcx layers` lists the names"
+        raise UsageError(f"{option} matches no layer", cure=cure)
+
+
+def _declared(
+    options: Iterable[tuple[str, int]], names: Sequence[str]
+) -> tuple[dict[str, int], tuple[str, ...], set[str]]:
+    """Per layer the declared count (the last match wins), what to tell, and the options that matched nothing."""
+    declared: dict[str, int] = {}
+    notes = []
+    unmatched = set()
+    for glob, count in options:
+        matched = [name for name in names if fnmatchcase(name, glob)]
+        declared.update(dict.fromkeys(matched, count))
+        option = f"--groups {f'{glob}={count}'!r}"
+        if matched:
+            notes.append(f"{option} matches {len(matched)} layer{'s' if len(matched) > 1 else ''}")
+        else:
+            unmatched.add(option)
+    return declared, tuple(notes), unmatched
+
+
+def _matches_any(glob: str, layers: Iterable[ConvLayer]) -> bool:
+    return any(fnmatchcase(name, glob) for layer in layers for name in (layer.name, *layer.tied))
+
+
+def _chosen(name: str, settings: Settings) -> bool:
+    included = not settings.include or any(fnmatchcase(name, glob) for glob in settings.include)
+    return included and not any(fnmatchcase(name, glob) for glob in settings.exclude)
+
+
+def _conv_layers(
+    convs: Iterable[ConvWeight], tensors: Mapping[str, TensorRef], resolutions: Mapping[str, Resolution]
+) -> Iterable[ConvLayer]:
+    """One layer per weight; a second name of the same weight and groups joins the first."""
+    layers: dict[object, ConvLayer] = {}
+    for conv in convs:
+        tensor, known = tensors[conv.tensor], resolutions[conv.name]
+        one_weight = (tensor.storage, known.groups, known.transposed)
+        key = conv.name if tensor.storage is None else one_weight
+        if key in layers:
+            layers[key] = replace(layers[key], tied=(*layers[key].tied, conv.name))
+            continue
+        layers[key] = ConvLayer(
+            name=conv.name,
+            tensor=tensor,
+            groups=known.groups,
+            groups_from=known.source,
+            groups_confidence=known.confidence,
+            groups_evidence=known.evidence,
+            groups_alternatives=known.alternatives,
+            transposed=known.transposed,
+            problem=_problem(tensor),
+            notes=(*known.notes, *tensor.notes, *_dtype_notes(tensor)),
+        )
+    return layers.values()
+
+
+def _problem(tensor: TensorRef) -> str | None:
+    """Why a weight cannot be measured, as far as its reference tells."""
+    part = PARAMETRISED.get(split_tensor_name(tensor.name)[1])
+    if tensor.unreadable is not None:
+        return tensor.unreadable
+    if part is not None:
+        return f"holds a part of the weight only ({part}); save the model with it removed"
+    if prod(tensor.shape) == 0:
+        return "has no weights: an axis of length zero"
+    return None
+
+
+def _dtype_notes(tensor: TensorRef) -> tuple[str, ...]:
+    whole_numbers = tensor.dtype.startswith(("int", "uint", "bool"))
+    return (f"stored as {tensor.dtype}, measured as integers",) if whole_numbers and not tensor.notes else ()
+
+
+def _folded(
+    layers: tuple[ConvLayer, ...],
+    tensors: Mapping[str, TensorRef],
+    shapes: Mapping[str, tuple[int, ...]],
+    settings: Settings,
+) -> tuple[ConvLayer, ...]:
+    """Layers with the norms' signs and scales folded in where their place leaves no doubt; each says what was done."""
+    norms = NormNeighbours(shapes)
+
+    def fold(layer: ConvLayer) -> ConvLayer:
+        scale = input_scale = None
+        notes = list(layer.notes)
+        if settings.fold_sign and (norm := norms.after(layer)) is not None:
+            scale = tuple(-1.0 if value < 0 else 1.0 for value in _scale_of(tensors[f"{norm}.weight"]))
+            notes.append(f"filters multiplied by the sign of {norm}.weight")
+        elif settings.fold_sign:
+            notes.append("no sign folded: no batch norm stands right after it")
+        if settings.fold_scale and (norm := norms.before(layer)) is not None:
+            input_scale = tuple(abs(value) for value in _scale_of(tensors[f"{norm}.weight"]))
+            notes.append(f"input channels multiplied by |{norm}.weight|")
+        elif settings.fold_scale:
+            notes.append("no scale folded: no batch norm stands right before it")
+        return replace(layer, scale=scale, input_scale=input_scale, notes=tuple(notes))
+
+    return tuple(fold(layer) for layer in layers)
+
+
+def _scale_of(tensor: TensorRef) -> list[float]:
+    import numpy as np
+
+    scale = tensor.read().astype(np.float64)
+    if not np.isfinite(scale).all():
+        raise CheckpointError("holds NaN or infinity and cannot be folded", tensor=tensor.name)
+    return [float(value) for value in scale]

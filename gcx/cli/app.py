@@ -1,0 +1,108 @@
+"""The program: runs a command line, and turns every ending into an exit code and at most one line on stderr."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from gcx.cli import commands
+from gcx.cli.output import say, write_stdout
+from gcx.errors import GcxError, printable
+from gcx.version import __version__
+
+INTERRUPTED = 130
+TERMINATED = 143
+FAILED = 2
+
+app = typer.Typer(
+    name="gcx",
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Weight correlation in convolutional networks: within and across filter groups, against chance.",
+    epilog="\b\nExamples:\n  gcx correlate model.pt\n  gcx layers model.pt\n  gcx explain within.mean_r2",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        write_stdout(f"gcx {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _gcx(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Declared for --version; the commands do the work."""
+
+
+commands.register(app)
+
+
+def main() -> NoReturn:
+    """The console script; see design.md for the exit codes."""
+    signal.signal(signal.SIGTERM, _terminate)
+    arguments = sys.argv[1:]
+    try:
+        code = run(arguments)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    # What commands write goes to the descriptors; flushing Python's own streams must not fail after the answer is out.
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return the exit code; every error becomes one line on stderr."""
+    debug = "--debug" in arguments
+    try:
+        return app(args=arguments, prog_name="gcx", standalone_mode=False) or 0
+    except SystemExit as ended:  # SIGTERM, completion
+        return ended.code if isinstance(ended.code, int) else 0
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except GcxError as error:
+        return _failed(str(error), error, debug, error.exit_code)
+    except typer.TyperException as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        return _failed(_one_line(message), error, debug)
+    except MemoryError as error:
+        return _failed("out of memory; measure fewer layers at once with --include", error, debug)
+    except Exception as error:  # a bug must not look like a crossed gate: Python would exit with 1
+        kind = type(error).__name__
+        return _failed(f"internal error: {kind}: {error}; please report it, with --debug", error, debug)
+
+
+def _failed(message: str, error: BaseException, debug: bool, code: int = FAILED) -> int:
+    if debug:
+        import traceback
+
+        say(traceback.format_exception(error))
+    say([f"error: {printable(message, 2000)}"])
+    return code
+
+
+def _one_line(message: str) -> str:
+    """typer's message with the cure that fits the house's form."""
+    text = " ".join(message.split()).rstrip(".")
+    return f"{text}; see gcx --help" if text else "no command; see gcx --help"
+
+
+def _terminate(_signum: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(TERMINATED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""The commands: each collects its options, runs the pipeline, and hands the report to renderers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gcx.cli import options as opt
+from gcx.cli.output import STDOUT, Export, progress_wanted, render_options, replacing, say, write_file, write_stdout
+from gcx.errors import UsageError, printable
+from gcx.settings import Settings
+
+if TYPE_CHECKING:
+    from gcx.measuring import Progress
+    from gcx.renderers.base import Renderer
+    from gcx.results import ModelResult, Report
+
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+MATRICES = ".npz"
+
+CORRELATE_EXAMPLES = """\b
+Examples:
+  gcx correlate model.pt --groups 'body.*=4'
+  gcx correlate model.pt --format json --export report.md --export heatmap.png
+  gcx correlate before.pt after.pt --include 'layer3.*' --top 10"""
+LAYERS_EXAMPLES = """\b
+Examples:
+  gcx layers model.pt
+  gcx layers model.safetensors --include 'features.*' --strict-groups
+  gcx layers model.onnx --format json"""
+EXPLAIN_EXAMPLES = """\b
+Examples:
+  gcx explain
+  gcx explain within.null_permuted_r2
+  gcx explain delta"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add every command to the program."""
+    app.command(epilog=CORRELATE_EXAMPLES)(correlate)
+    app.command(epilog=LAYERS_EXAMPLES)(layers)
+    app.command(epilog=EXPLAIN_EXAMPLES)(explain)
+
+
+def correlate(
+    models: opt.Models,
+    groups: opt.Groups = [],  # noqa: B006 - typer's way to say "repeatable"
+    include: opt.Include = [],  # noqa: B006
+    exclude: opt.Exclude = [],  # noqa: B006
+    measure: opt.WhichMeasure = opt.Measure.pearson,
+    weights: opt.WhichWeights = opt.Weights.plain,
+    strict_groups: opt.StrictGroups = False,
+    fold_sign: opt.FoldSign = False,
+    fold_scale: opt.FoldScale = False,
+    virtual_groups: opt.VirtualGroups = None,
+    induced: opt.Induced = False,
+    n_resamples: opt.Resamples = None,
+    seed: opt.Seed = 0,
+    sort: opt.Sort = None,
+    top: opt.Top = None,
+    format_: opt.Format = "terminal",
+    export: opt.Exports = [],  # noqa: B006
+    theme: opt.WhichTheme = opt.Theme.light,
+    threads: opt.Threads = 1,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> int:
+    """Measure filter correlation within and across groups, one table per model."""
+    _limit_threads(threads)
+    settings = Settings(
+        measure=measure.value,
+        groups=opt.declared_groups(groups),
+        include=tuple(include),
+        exclude=tuple(exclude),
+        weights=weights.value,
+        fold_sign=fold_sign,
+        fold_scale=fold_scale,
+        virtual_groups=virtual_groups,
+        induced=induced,
+        strict_groups=strict_groups,
+        n_resamples=n_resamples,
+        seed=seed,
+    )
+    from gcx.measuring import Extras
+    from gcx.pipeline import correlate as measured
+    from gcx.summary import check_sort, chosen_order
+
+    check_sort(sort)
+    plan = _OutputPlan(format_, export)
+    with ExitStack() as files:
+        sink = plan.open_matrices(files)
+        progress = files.enter_context(_progress(quiet))
+        extras = Extras(pictures=plan.needs_pictures, sink=sink, progress=progress)
+        report = chosen_order(measured(*models, settings=settings, extras=extras), sort, top)
+        plan.write(report, theme.value)
+    say([line for model in report.models for line in _inconclusive_lines(model, settings)])
+    return report.exit_code
+
+
+def layers(
+    models: opt.Models,
+    groups: opt.Groups = [],  # noqa: B006
+    include: opt.Include = [],  # noqa: B006
+    exclude: opt.Exclude = [],  # noqa: B006
+    weights: opt.WhichWeights = opt.Weights.plain,
+    strict_groups: opt.StrictGroups = False,
+    format_: opt.ListingFormat = "terminal",
+    debug: opt.Debug = False,
+) -> int:
+    """List the convolutions, how many groups each has, how that is known, and what is left out."""
+    from gcx.pipeline import layers as listed
+    from gcx.renderers.base import listing_by_name
+
+    renderer = listing_by_name(format_)
+    settings = Settings(
+        groups=opt.declared_groups(groups),
+        include=tuple(include),
+        exclude=tuple(exclude),
+        weights=weights.value,
+        strict_groups=strict_groups,
+    )
+    listing = listed(*models, settings=settings)
+    write_stdout(renderer.render_listing(listing, render_options("light", for_stdout=True)))
+    for model in listing.models:
+        unsure = [layer.name for layer in model.layers if layer.groups_confidence == "ambiguous"]
+        if not model.layers:
+            say([f"inconclusive: {printable(model.path)}: no convolution found"])
+        elif strict_groups and unsure:
+            say([_unsure_line(model.path, unsure)])
+    return listing.exit_code
+
+
+def explain(
+    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="A column or a JSON key.")] = None,
+    debug: opt.Debug = False,
+) -> int:
+    """Say what a number means; without KEY, list every number."""
+    from gcx.cli.explanations import explanation
+
+    write_stdout(explanation(key))
+    return 0
+
+
+class _OutputPlan:
+    """What stdout and the exported files get; checked before anything is computed, written after everything is."""
+
+    def __init__(self, format_: str, exports: list[str]) -> None:
+        from gcx.renderers.base import by_name, by_suffix
+
+        files = [Export(target) for target in exports if target != STDOUT]
+        for file in files:
+            file.check()
+        self._stdout = by_name(format_)
+        self._matrices = [file.target for file in files if file.suffix == MATRICES]
+        self._files: list[tuple[str, Renderer]] = [
+            (file.target, by_suffix(file.suffix)) for file in files if file.suffix != MATRICES
+        ]
+        if len(self._matrices) > 1:
+            raise UsageError("one .npz is enough", cure="name it once")
+
+    @property
+    def needs_pictures(self) -> bool:
+        return self._stdout.needs_pictures or any(renderer.needs_pictures for _, renderer in self._files)
+
+    def open_matrices(self, files: ExitStack) -> Callable[..., None] | None:
+        """The sink for full matrices, if an .npz is wanted; it becomes a file when `files` closes well."""
+        if not self._matrices:
+            return None
+        from gcx.cli.matrices import MatrixArchive
+
+        archive = MatrixArchive(files.enter_context(replacing(self._matrices[0])))
+        files.callback(archive.finish)
+        return archive.add
+
+    def write(self, report: Report, theme: str) -> None:
+        """Render everything, then write the files, then stdout."""
+        for_file = render_options(theme, for_stdout=False)
+        contents = [(target, renderer.render(report, for_file)) for target, renderer in self._files]
+        to_stdout = self._stdout.render(report, render_options(theme, for_stdout=True))
+        for target, content in contents:
+            write_file(target, content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+        write_stdout(to_stdout)
+
+
+def _limit_threads(threads: int) -> None:
+    """Before numpy is imported: it reads these once."""
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(threads)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Progress | None]:
+    if not progress_wanted(quiet):
+        yield None
+        return
+    from gcx.cli.progress import layer_progress
+
+    with layer_progress() as progress:
+        yield progress
+
+
+def _inconclusive_lines(model: ModelResult, settings: Settings) -> Iterator[str]:
+    if not model.measured:
+        found = model.coverage.convolutions
+        what = "no convolution found" if not found else f"none of {found} convolutions could be measured"
+        yield f"inconclusive: {printable(model.path)}: {what}"
+    unsure = [layer.name for layer in model.measured if layer.groups_confidence == "ambiguous"]
+    if settings.strict_groups and unsure:
+        yield _unsure_line(model.path, unsure)
+
+
+def _unsure_line(path: str, unsure: list[str]) -> str:
+    names = ", ".join(printable(name, 60) for name in unsure[:3]) + (", …" if len(unsure) > 3 else "")
+    return (
+        f"inconclusive: {printable(path)}: the group count of {len(unsure)} layer{'s' * (len(unsure) > 1)} is ambiguous"
+        f" ({names}); declare it with --groups GLOB=N"
+    )

@@ -1,0 +1,137 @@
+"""Every command-line option, declared once; commands pick from here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from gcx.errors import UsageError
+
+
+class Measure(StrEnum):
+    """Choices of --measure."""
+
+    pearson = "pearson"
+    cosine = "cosine"
+
+
+class Weights(StrEnum):
+    """Choices of --weights."""
+
+    plain = "plain"
+    ema = "ema"
+
+
+class Theme(StrEnum):
+    """Choices of --theme."""
+
+    light = "light"
+    dark = "dark"
+
+
+Models = Annotated[list[str], typer.Argument(metavar="MODEL", show_default=False, help="Checkpoints to read.")]
+Groups = Annotated[
+    list[str],
+    typer.Option(
+        metavar="GLOB=N",
+        show_default=False,
+        help="Declare how many groups the matching layers have. Repeatable; the last match wins.",
+    ),
+]
+Include = Annotated[list[str], typer.Option(metavar="GLOB", show_default=False, help="Only these layers. Repeatable.")]
+Exclude = Annotated[list[str], typer.Option(metavar="GLOB", show_default=False, help="Not these layers. Repeatable.")]
+WhichWeights = Annotated[
+    Weights, typer.Option("--weights", help="Which copy to read where a file holds a moving average (EMA) as well.")
+]
+StrictGroups = Annotated[bool, typer.Option("--strict-groups", help="Exit 3 where a layer's group count is ambiguous.")]
+WhichMeasure = Annotated[Measure, typer.Option("--measure", help="Correlation of two filters: centred or not.")]
+FoldSign = Annotated[
+    bool, typer.Option("--fold-sign", help="Multiply each filter by the sign of the batch norm that follows it.")
+]
+FoldScale = Annotated[
+    bool, typer.Option("--fold-scale", help="Multiply each input channel by the scale of the batch norm before it.")
+]
+VirtualGroups = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=2, show_default=False, help="Negative control: cut dense layers into N groups."),
+]
+Induced = Annotated[
+    bool, typer.Option("--induced", help="Cut dense layers by the groups of the layer that reads them.")
+]
+Resamples = Annotated[
+    int | None,
+    typer.Option(
+        "--n-resamples",
+        metavar="N",
+        min=99,
+        max=1_000_000,
+        show_default=False,
+        help="Permutations per p-value. [default: 999, or 20 per test]",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every random draw.")]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        show_default=False,
+        help="Order layers by within, across, excess, delta, parameters or groups, largest first. [default: file]",
+    ),
+]
+Top = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        show_default=False,
+        help="Show only N layers: the first of --sort, else those most above their null.",
+    ),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format", "-f", metavar="NAME", help="What stdout gets: terminal, json, csv, markdown, png, svg or pdf."
+    ),
+]
+ListingFormat = Annotated[
+    str, typer.Option("--format", "-f", metavar="NAME", help="What stdout gets: terminal, json, csv or markdown.")
+]
+Exports = Annotated[
+    list[str],
+    typer.Option(
+        "--export",
+        "-o",
+        metavar="FILE",
+        show_default=False,
+        help="Write the same run to a file too; its suffix chooses: .json .csv .md .png .svg .pdf, or .npz for the "
+        "full matrices. Repeatable.",
+    ),
+]
+WhichTheme = Annotated[Theme, typer.Option("--theme", help="Background of figures.")]
+Threads = Annotated[int, typer.Option(min=1, max=1024, help="Threads of the linear algebra.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def declared_groups(options: list[str]) -> tuple[tuple[str, int], ...]:
+    """Parse `GLOB=N` options.
+
+    Raises:
+        UsageError: no `=`, or no positive whole number behind the last one.
+
+    >>> declared_groups(["b*.body.*=4"])
+    (('b*.body.*', 4),)
+    """
+    return tuple(_glob_and_count(option) for option in options)
+
+
+def _glob_and_count(option: str) -> tuple[str, int]:
+    glob, equals, count = option.rpartition("=")
+    cure = "write --groups 'GLOB=N', e.g. --groups 'features.*=4'"
+    if not equals or not glob:
+        raise UsageError(f"--groups {option!r} has no GLOB=N", cure=cure)
+    if not (count.isascii() and count.isdigit() and len(count) < 10 and int(count) > 0):
+        raise UsageError(f"--groups {option!r}: {count!r} is not a positive whole number", cure=cure)
+    return glob, int(count)

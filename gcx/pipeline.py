@@ -1,0 +1,189 @@
+"""path + Settings -> Report: the one flow that every command, the API and the notebooks use. It never prints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from gcx.assembly import assemble, check_globs
+from gcx.checkpoint import Checkpoint
+from gcx.errors import GcxError, UsageError
+from gcx.layers import ConvLayer
+from gcx.measuring import Extras, measure_model
+from gcx.results import ListedLayer, Listing, ModelListing, ModelResult, Report
+from gcx.settings import Settings
+
+
+def correlate(*models: Any, settings: Settings | None = None, extras: Extras | None = None, **options: Any) -> Report:
+    """Measure how correlated the convolution weights of checkpoints are, within and across filter groups.
+
+    Args:
+        models: paths of checkpoints, live `torch.nn.Module`s, or state dicts (name to torch tensor or numpy array).
+        settings: the effective settings; `options` change them.
+        extras: pictures, a sink for the full matrices, progress.
+        options: fields of `gcx.settings.Settings`; `groups` may also be a mapping of glob to count.
+
+    Returns:
+        One `ModelResult` per model; correlations are dimensionless, in [-1, 1]. `exit_code` is 3 where a model has no
+        measured layer, or an ambiguous group count under `strict_groups`.
+
+    Raises:
+        CheckpointError: a file cannot be read.
+        UsageError: an option cannot be meant: unknown, a glob that matches nothing, a count that does not divide.
+
+    >>> import numpy as np
+    >>> weights = np.random.default_rng(0).normal(size=(64, 16, 3, 3))
+    >>> report = correlate({"conv.weight": weights}, groups={"conv": 2})
+    >>> report.models[0].layers[0].within.n_pairs
+    992
+    """
+    effective = effective_settings(settings, options)
+    extras = extras or Extras()
+    results, assemblies = [], []
+    for model in _at_least_one(models):
+        with open_model(model, effective) as checkpoint, _located(checkpoint):
+            assembly = assemble(checkpoint, effective)
+            assemblies.append(assembly)
+            if len(models) == 1:
+                check_globs(assemblies)
+            path = shown_path(checkpoint.path)
+            results.append(measure_model(path, checkpoint.format, assembly, effective, extras))
+    check_globs(assemblies)
+    report = Report(settings=effective, models=tuple(results))
+    return replace(report, exit_code=max(inconclusive(model, effective) for model in results))
+
+
+def layers(*models: Any, settings: Settings | None = None, **options: Any) -> Listing:
+    """List the convolutions of checkpoints, their groups and how these are known, without reading a weight.
+
+    Args, Raises: as `correlate`.
+
+    >>> import numpy as np
+    >>> listing = layers({"conv.weight": np.zeros((64, 16, 3, 3))}, groups={"conv": 2})
+    >>> listing.models[0].layers[0].groups, listing.models[0].layers[0].groups_from
+    (2, 'declared')
+    """
+    effective = effective_settings(settings, options)
+    listings, assemblies = [], []
+    for model in _at_least_one(models):
+        with open_model(model, effective) as checkpoint, _located(checkpoint):
+            assembly = assemble(checkpoint, effective)
+            assemblies.append(assembly)
+            listings.append(
+                ModelListing(
+                    path=shown_path(checkpoint.path),
+                    format=checkpoint.format,
+                    notes=assembly.notes,
+                    layers=tuple(_listed(layer) for layer in assembly.chosen),
+                    left_out=assembly.left_out,
+                )
+            )
+    check_globs(assemblies)
+    unsure = any(layer.groups_confidence == "ambiguous" for listing in listings for layer in listing.layers)
+    nothing = any(not listing.layers for listing in listings)
+    exit_code = 3 if nothing or (effective.strict_groups and unsure) else 0
+    return Listing(settings=effective, models=tuple(listings), exit_code=exit_code)
+
+
+def effective_settings(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
+    """`settings` with `options` changed.
+
+    Raises:
+        UsageError: an unknown option.
+    """
+    known = [field.name for field in fields(Settings)]
+    for name in options:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            raise UsageError(f"unknown option {name!r}", cure=f"did you mean {close[0]!r}?" if close else None)
+    changes = dict(options)
+    if isinstance(changes.get("groups"), Mapping):
+        changes["groups"] = tuple(changes["groups"].items())
+    for name in ("include", "exclude"):
+        if isinstance(changes.get(name), str):
+            changes[name] = (changes[name],)
+    return replace(settings or Settings(), **changes)
+
+
+@contextmanager
+def open_model(model: Any, settings: Settings) -> Iterator[Checkpoint]:
+    """Open a path, a live module or a state dict as a Checkpoint."""
+    if isinstance(model, (str, os.PathLike)):
+        from gcx.readers import read_checkpoint
+
+        checkpoint = read_checkpoint(os.fspath(model), weights=settings.weights)
+    elif isinstance(model, Mapping):
+        from gcx.readers.module import from_state_dict
+
+        checkpoint = from_state_dict(model)
+    elif hasattr(model, "named_modules"):
+        from gcx.readers.module import from_module
+
+        checkpoint = from_module(model)
+    else:
+        raise UsageError(f"cannot read a {type(model).__name__}", cure="give a path, a torch.nn.Module or a state dict")
+    with checkpoint:
+        yield checkpoint
+
+
+def shown_path(path: str) -> str:
+    """The path for a report: as typed; an absolute one relative to the current folder, else its base name.
+
+    >>> shown_path("runs/a.pt"), shown_path("/somewhere/else/a.pt")
+    ('runs/a.pt', 'a.pt')
+    """
+    if not Path(path).is_absolute():
+        return path
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except (ValueError, OSError):  # elsewhere, or the current folder is gone
+        return Path(path).name
+
+
+def inconclusive(model: ModelResult, settings: Settings) -> int:
+    """3 where the model gives no answer, else 0: finding nothing is never a success."""
+    unsure = settings.strict_groups and any(layer.groups_confidence == "ambiguous" for layer in model.measured)
+    return 3 if unsure or not model.measured else 0
+
+
+@contextmanager
+def _located(checkpoint: Checkpoint) -> Iterator[None]:
+    """Add the file to every error on the way out."""
+    try:
+        yield
+    except GcxError as error:
+        if not isinstance(error, UsageError):
+            error.located(path=checkpoint.path)
+        raise
+
+
+def _at_least_one(models: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not models:
+        raise UsageError("no model given", cure="name a checkpoint")
+    return models
+
+
+def _listed(layer: ConvLayer) -> ListedLayer:
+    return ListedLayer(
+        name=layer.name,
+        weight_shape=layer.weight_shape,
+        stored_shape=layer.stored_shape if layer.transposed else None,
+        in_channels=layer.in_channels,
+        out_channels=layer.out_channels,
+        groups=layer.groups,
+        filters_per_group=layer.filters_per_group,
+        transposed=layer.transposed,
+        parameters=layer.parameters,
+        groups_from=layer.groups_from,
+        groups_confidence=layer.groups_confidence,
+        groups_evidence=layer.groups_evidence,
+        groups_alternatives=layer.groups_alternatives,
+        tied=layer.tied,
+        notes=layer.notes,
+        problem=layer.problem,
+    )

@@ -1,0 +1,112 @@
+"""LayerResults -> Summary, and their order: one model in a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from math import inf
+
+from gcx.errors import UsageError
+from gcx.results import LayerResult, ModelResult, Report, SkippedLayer, Summary
+
+SIGNIFICANT = 0.05
+
+
+def summarise(layers: Sequence[LayerResult]) -> Summary:
+    """One model in a few numbers; means are weighted by pairs, layers without a number are left out of its mean.
+
+    >>> summarise([]).mean_r2_within is None
+    True
+    """
+    within = [layer.within for layer in layers if layer.within is not None]
+    across = [layer.across for layer in layers if layer.across is not None]
+    tested = [w for w in within if w.ci95 is not None and w.excess is not None]
+    adjusted = [k.pvalue_adjusted for k in (layer.kernels for layer in layers) if k is not None]
+    pvalues = [pvalue for pvalue in adjusted if pvalue is not None]
+    return Summary(
+        mean_r2_within=_weighted((w.mean_r2, w.n_pairs) for w in within),
+        excess_within=_weighted((w.excess, w.n_pairs) for w in within),
+        mean_r2_across=_weighted((a.mean_r2, a.n_pairs) for a in across),
+        excess_across=_weighted((_difference(a.mean_r2, a.null_permuted_r2), a.n_pairs) for a in across),
+        layers_above_null=sum(is_above_null(layer) for layer in layers),
+        layers_tested=len(tested),
+        layers_with_delta=sum(pvalue <= SIGNIFICANT for pvalue in pvalues),
+        pvalues=len(pvalues),
+        parameters=sum(layer.parameters for layer in layers),
+    )
+
+
+def is_above_null(layer: LayerResult) -> bool:
+    """Whether the whole ci95 of mean_r2 lies above the null that `excess` is over."""
+    within = layer.within
+    if within is None or within.ci95 is None or within.excess is None or within.mean_r2 is None:
+        return False
+    return within.ci95[0] > within.mean_r2 - within.excess
+
+
+def _weighted(values: Iterable[tuple[float | None, int]]) -> float | None:
+    known = [(value, weight) for value, weight in values if value is not None and weight]
+    total = sum(weight for _, weight in known)
+    return sum(value * weight for value, weight in known) / total if total else None
+
+
+def _difference(value: float | None, null: float | None) -> float | None:
+    return None if value is None or null is None else value - null
+
+
+def _number(value: float | None) -> float:
+    return -inf if value is None else value
+
+
+SORTS: dict[str, Callable[[LayerResult], float]] = {
+    "within": lambda layer: _number(layer.within and layer.within.rms_r),
+    "across": lambda layer: _number(layer.across and layer.across.rms_r),
+    "excess": lambda layer: _number(layer.within and layer.within.excess),
+    "delta": lambda layer: _number(layer.kernels and layer.kernels.delta),
+    "parameters": lambda layer: layer.parameters,
+    "groups": lambda layer: layer.groups,
+}
+"""What layers can be sorted by, largest first; `file` keeps file order."""
+
+
+def check_sort(sort: str | None) -> None:
+    """Refuse an unknown sort key before anything is measured.
+
+    Raises:
+        UsageError: an unknown sort key.
+    """
+    if sort is not None and sort not in ("file", *SORTS):
+        raise UsageError(f"cannot sort by {sort!r}", cure=f"choose one of file, {', '.join(SORTS)}")
+
+
+def chosen_order(report: Report, sort: str | None, top: int | None) -> Report:
+    """Sort the layers of every model, and keep the first `top` measured ones; skipped layers are never dropped.
+
+    Without `sort`, `top` keeps the layers most above their null, in file order.
+
+    Raises:
+        UsageError: an unknown sort key.
+    """
+    check_sort(sort)
+    return replace(report, models=tuple(_ordered(model, sort, top) for model in report.models))
+
+
+def _ordered(model: ModelResult, sort: str | None, top: int | None) -> ModelResult:
+    measured: list[LayerResult] = list(model.measured)
+    if sort in SORTS:
+        measured.sort(key=SORTS[sort], reverse=True)
+    notes = model.notes
+    if top is not None and top < len(measured):
+        kept = measured[:top]
+        if sort is None:
+            best = {layer.name for layer in sorted(measured, key=SORTS["excess"], reverse=True)[:top]}
+            kept = [layer for layer in measured if layer.name in best]
+        notes = (*notes, f"--top shows {top} of {len(measured)} measured layers; the summary is over all of them")
+        measured = kept
+    keep = {layer.name for layer in measured}
+    layers: tuple[LayerResult | SkippedLayer, ...] = tuple(
+        layer for layer in model.layers if isinstance(layer, SkippedLayer) or layer.name in keep
+    )
+    if sort in SORTS:
+        layers = (*measured, *model.skipped)
+    return replace(model, layers=layers, notes=notes)
