@@ -1,0 +1,124 @@
+"""Which group counts fit one convolution, and how well: what is before it, against what networks are like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+
+from gcx.groups.sources import Source
+
+UNEXPLAINED = -1.2
+FAR = -0.5
+MULTIPLIERS = {2: 0.0, 3: -1.5, 4: -1.5}
+"""Outputs for each channel of a convolution whose groups read one channel each; 1 is plain depthwise."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One group count of one convolution."""
+
+    groups: int
+    score: float
+    """Log-odds, roughly; only differences mean something."""
+    source: Source | None
+    """What it would be reading; None where nothing before it hands on so many channels."""
+    agreement: float = 0.0
+    """What the rest of the network has added to the score."""
+
+    def add(self, score: float) -> None:
+        """Count what the rest of the network says."""
+        self.score += score
+        self.agreement += score
+
+    @property
+    def weak(self) -> bool:
+        """Nothing, or nothing much, shows what it would be reading."""
+        return self.source is None or self.source.weight < 1.5 or self.source.kind in ("split", "residual")
+
+    @property
+    def reads_direct(self) -> bool:
+        return self.source is not None and self.source.kind == "direct"
+
+
+def candidates(
+    shape: tuple[int, ...], sources: Iterable[Source], elsewhere: frozenset[int] | set[int], usual_rank: int
+) -> list[Candidate]:
+    """Score every group count for which something is there to be read, and the dense one.
+
+    Args:
+        shape: (out_channels, in_channels/groups, *kernel_size).
+        sources: what the convolution could be reading.
+        elsewhere: the channel counts that are handed on anywhere earlier in the file.
+        usual_rank: rank of most convolutions in the file.
+
+    Returns:
+        The candidates, best first; never empty.
+    """
+    out, per_group, *_kernel = shape
+    best: dict[int, Candidate] = {}
+    largest = 0
+    for source in sources:
+        largest = max(largest, source.channels) if source.kind == "direct" else largest
+        if per_group == 0 or source.channels == 0 or source.channels % per_group:
+            continue
+        groups = source.channels // per_group
+        if out % groups:
+            continue
+        score = prior(shape, groups) + _fit(shape, groups, source)
+        if groups not in best or score > best[groups].score:
+            best[groups] = Candidate(groups, score, source)
+    unexplained = {1} | ({out} if per_group == 1 else set())
+    for groups in unexplained - best.keys():
+        known = groups * per_group in elsewhere
+        score = prior(shape, groups)
+        if groups == 1 and 1 < per_group < largest:
+            score += FAR if known else UNEXPLAINED
+        elif known:
+            score += 0.5 if groups == 1 else 1.5
+        best[groups] = Candidate(groups, score, None)
+    if per_group == 1 and (not elsewhere or len(shape) > usual_rank):
+        best[1].score += 6.0
+    return sorted(best.values(), key=lambda candidate: (-candidate.score, candidate.groups))
+
+
+def prior(shape: tuple[int, ...], groups: int) -> float:
+    """How usual a count is, whatever comes before the convolution."""
+    out, per_group, *kernel = shape
+    if groups == 1:
+        if per_group > 1 or out == 1:
+            return 2.5
+        return -1.5 if prod(kernel) > 1 else 0.0
+    if per_group == 1:
+        if prod(kernel) == 1:
+            return 0.5 if groups == out else -1.0
+        return 2.5 if groups == out else MULTIPLIERS.get(out // groups, -3.0)
+    inward = per_group * groups
+    score = 1.0 if inward == out else 0.0 if inward < out else -1.5
+    if groups == out:
+        score -= 2.0
+    if prod(kernel) == 1:
+        score -= 2.5
+    elif inward > out:
+        score -= 0.7
+    return score
+
+
+def _fit(shape: tuple[int, ...], groups: int, source: Source) -> float:
+    """How well a source suits a count: its weight, and whether such sources are read that way."""
+    out, per_group, *kernel = shape
+    score = source.weight
+    if source.kind == "split" and groups == 1 and out != per_group:
+        score -= 0.8
+    if source.kind == "residual" and per_group > 1:
+        score -= 1.2
+    if groups > 1 and per_group > 1:
+        if source.kind == "twin":
+            score += 2.5 if prod(kernel) == 1 else 0.0
+        elif source.kind in ("entry", "parallel", "residual"):
+            score -= 0.5
+        elif source.kind == "split":
+            score -= 0.0 if per_group * groups == out else 1.0
+        elif source.kind not in ("direct", "joined"):
+            score -= 1.0
+    return score

@@ -1,0 +1,119 @@
+"""Why a count was chosen: the confidence that the scores allow, and one sentence for a person."""
+
+from __future__ import annotations
+
+from math import prod
+
+from gcx.groups.candidates import Candidate
+from gcx.groups.network import Emitter, Network
+from gcx.groups.sources import Source
+from gcx.layers import Confidence
+
+# What the best count must lead the second by, for (certain, likely); None is never reached.
+LEADS: dict[str, tuple[float | None, float]] = {
+    "dense, from a good source": (1.5, 0.7),
+    "dense, otherwise": (3.0, 1.0),
+    "grouped": (2.5, 0.8),
+    "grouped, pointwise or indirect": (None, 1.0),
+    "depthwise": (2.0, 0.8),
+    "depthwise, from nowhere": (None, 0.8),
+}
+"""Pointwise groups come with a channel shuffle, and channels from nowhere may be an image's rows: never certain."""
+
+GOOD_SOURCE = 2.8
+ALONE = 4.0
+"""The lead of a count without rivals."""
+PLAUSIBLE = 5.0
+"""A count this far behind the best is no alternative."""
+ALTERNATIVES = 3
+IMAGE_PLANES = 4
+"""The first convolution of a file reads at most so many channels if it reads an image; beyond it nothing is certain."""
+
+
+def confidence(conv: Emitter, table: list[Candidate]) -> Confidence:
+    """How sure the best candidate is, from its lead and from what it would be reading."""
+    out, per_group, *kernel = conv.shape
+    best = table[0]
+    if out == 1:
+        return "certain"
+    if conv.index == 0 and best.groups == 1:
+        # Three planes could also be filtered each on its own: (3, 1, k, k) is then depthwise.
+        odd = per_group > IMAGE_PLANES or (per_group == 1 and out in (3, 6, 9, 12))
+        return "likely" if odd else "certain"
+    certain, likely = LEADS[_case(best, per_group, prod(kernel) == 1)]
+    lead = best.score - table[1].score if len(table) > 1 else ALONE
+    doubtful = best.groups == 1 and best.weak and any(other.agreement > 0 for other in table[1:])
+    if certain is not None and lead >= certain and not doubtful:
+        return "certain"
+    return "likely" if lead >= likely else "ambiguous"
+
+
+def _case(best: Candidate, per_group: int, pointwise: bool) -> str:
+    if best.groups == 1:
+        good = best.source is not None and not best.weak and best.source.weight >= GOOD_SOURCE
+        return "dense, from a good source" if good else "dense, otherwise"
+    if per_group > 1:
+        return "grouped" if best.reads_direct and not pointwise else "grouped, pointwise or indirect"
+    return "depthwise" if best.source is not None else "depthwise, from nowhere"
+
+
+def alternatives(table: list[Candidate]) -> tuple[int, ...]:
+    """The other counts that stay possible, the more plausible first."""
+    best = table[0]
+    near = [candidate.groups for candidate in table[1:] if best.score - candidate.score <= PLAUSIBLE]
+    return tuple(near[:ALTERNATIVES])
+
+
+def sentence(network: Network, conv: Emitter, best: Candidate) -> str:
+    """Say why the best count was chosen.
+
+    >>> from gcx.extract import find_convolutions
+    >>> from gcx.groups.network import build_network
+    >>> shapes = {"bn1.weight": (128,), "conv2.weight": (128, 4, 3, 3)}
+    >>> network = build_network(shapes, find_convolutions(shapes))
+    >>> sentence(network, network.emitters[1], Candidate(32, 5.0, Source(128, "direct", 4.0, 0)))
+    'reads 4 channels per group; `bn1` before it has 128, so 32 groups'
+    """
+    per_group = conv.shape[1]
+    source = best.source
+    if source is None:
+        return _without_source(conv, best)
+    where = _where(network, source)
+    agree = ", as other blocks do" if best.agreement > 0 else ""
+    if best.groups == 1:
+        return f"reads {_channels(per_group)}; {where} {source.channels}, so 1 group{agree}"
+    count = f"{best.groups} groups" + (", depthwise" if per_group == 1 and best.groups == conv.shape[0] else "")
+    return f"reads {_channels(per_group)} per group; {where} {source.channels}, so {count}{agree}"
+
+
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
+
+
+def _where(network: Network, source: Source) -> str:
+    name = f"`{network.emitters[source.emitter].name}`"
+    return {
+        "direct": f"{name} before it has",
+        "behind": f"{name} further before it has",
+        "entry": f"{name} before its block has",
+        "parallel": f"{name} beside it reads",
+        "twin": f"{name} beside it, of the same shape, reads",
+        "mirror": f"{name}, the same place in the block before, reads",
+        "residual": f"{name} before the previous block has",
+        "sibling": f"{name} earlier in its block has",
+        "branch": f"{name} earlier in the previous block has",
+        "concat": f"{source.parts} outputs up to {name}, concatenated, have",
+        "joined": f"{source.parts} parallel ones up to {name}, concatenated, have",
+        "split": f"one of {source.parts} equal parts of {name} before it has",
+    }[source.kind]
+
+
+def _without_source(conv: Emitter, best: Candidate) -> str:
+    per_group = conv.shape[1]
+    if conv.index == 0:
+        return f"reads {_channels(per_group)} and comes first in the file, so 1 group"
+    if best.groups == 1:
+        return f"reads {_channels(per_group)}, which nothing before it shows; no other count fits better, so 1 group"
+    if per_group == 1 and best.groups == conv.shape[0]:
+        return f"reads 1 channel for each of {conv.shape[0]} outputs, taken for depthwise; nothing before it shows it"
+    return f"reads {_channels(per_group)} per group; {best.groups} groups as in the rest of the network"
