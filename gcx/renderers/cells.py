@@ -41,8 +41,15 @@ class Column(Generic[Row]):
     """0 is always there; where a terminal is too narrow, the highest goes first."""
     only_if_any: bool = False
     """Left out where every cell is empty."""
+    marked: bool = False
+    """Its cells end in a mark, or a blank where others have it, so that digits stand beneath each other."""
     folds: bool = False
     """Text that may continue on a second line where a terminal is too narrow."""
+
+    @property
+    def heading(self) -> str:
+        """The title with its band, where there is no room for a band of its own; unique in a table."""
+        return f"{self.band}: {self.title}" if self.band else self.title
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def _widths(table: Table) -> list[int]:
     from rich.cells import cell_len
 
     widths = [
-        max([len(column.title), *(cell_len(row[k].text) for row in table.rows)])
+        max([len(_title(column)), *(cell_len(row[k].text) for row in table.rows)])
         for k, column in enumerate(table.columns)
     ]
     for band, first, last in _bands(table.columns):
@@ -121,11 +121,15 @@ def _header(table: Table, widths: Sequence[int], rule: str) -> Iterator[tuple[Sp
             parts.append(f" {band} ".center(room, rule) if band and room > len(band) + 3 else band.center(room))
         yield (Span(_GAP.join(parts).rstrip(), "header"),)
     titles = [
-        column.title.rjust(width) if column.right else column.title.ljust(width)
+        _title(column).rjust(width) if column.right else column.title.ljust(width)
         for column, width in zip(table.columns, widths, strict=True)
     ]
     yield (Span(_GAP.join(titles).rstrip(), "header"),)
     yield (Span(rule * _spanned(widths, 0, len(widths) - 1), "rule"),)
+
+
+def _title(column: Column[object]) -> str:
+    return f"{column.title} " if column.marked else column.title
 
 
 def _row(row: Sequence[Cell], columns: Sequence[Column[object]], widths: Sequence[int]) -> Iterator[tuple[Span, ...]]:

@@ -19,6 +19,7 @@ from gcx.renderers.prose import (
 )
 from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
 from gcx.results import Listing, ModelListing, ModelResult, Report
+from gcx.settings import Settings
 
 
 class Markdown:
@@ -31,7 +32,7 @@ class Markdown:
 
     def render(self, report: Report, options: RenderOptions) -> str:  # noqa: ARG002 - Markdown has one look
         """One section per model."""
-        return _joined(_model_lines(model) for model in report.models)
+        return _joined(_model_lines(model, report.settings) for model in report.models)
 
     def render_listing(self, listing: Listing, options: RenderOptions) -> str:  # noqa: ARG002
         """One section per model."""
@@ -42,7 +43,7 @@ def _joined(sections: Iterable[Iterable[str]]) -> str:
     return "\n".join("".join(f"{line}\n" for line in section) for section in sections)
 
 
-def _model_lines(model: ModelResult) -> Iterator[str]:
+def _model_lines(model: ModelResult, settings: Settings) -> Iterator[str]:
     yield from _heading(model.path, model.format)
     notes, marks = footnotes(model.measured)
     if model.measured:
@@ -51,7 +52,7 @@ def _model_lines(model: ModelResult) -> Iterator[str]:
         yield _sentence(Line(*partition_title(source)))
         yield ""
         yield from _table(build_table(PARTITION_COLUMNS, rows), [""] * len(rows))
-    for line in (*model_lines(model), *footnote_lines(notes)):
+    for line in (*model_lines(model, settings), *footnote_lines(notes)):
         yield _sentence(line)
 
 
@@ -70,7 +71,7 @@ def _heading(path: str, kind: str) -> Iterator[str]:
 
 def _table(table: Table, marks: list[str]) -> Iterator[str]:
     noted = any(marks)
-    titles = [f"{column.band}: {column.title.strip()}" if column.band else column.title for column in table.columns]
+    titles = [column.heading for column in table.columns]
     rules = ["---:" if column.right else ":---" for column in table.columns]
     yield _row([*map(markdown_text, titles), *(["note"] if noted else [])])
     yield _row([*rules, *([":---"] if noted else [])])

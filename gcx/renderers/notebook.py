@@ -9,14 +9,15 @@ from gcx.renderers.escape import html_text
 from gcx.renderers.prose import Line, footnote_lines, footnotes, join_marks, model_lines, partition_title, partitions
 from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
 from gcx.results import ModelResult, Report
+from gcx.settings import Settings
 
 
 def notebook_html(report: Report) -> str:
     """The report as an HTML fragment: no script, no style sheet, every name escaped."""
-    return "\n".join(line for model in report.models for line in _model_lines(model))
+    return "\n".join(line for model in report.models for line in _model_lines(model, report.settings))
 
 
-def _model_lines(model: ModelResult) -> Iterator[str]:
+def _model_lines(model: ModelResult, settings: Settings) -> Iterator[str]:
     yield f"<h4>{html_text(model.path)} <small>({html_text(model.format)})</small></h4>"
     notes, marks = footnotes(model.measured)
     if model.measured:
@@ -24,15 +25,14 @@ def _model_lines(model: ModelResult) -> Iterator[str]:
     for source, rows in partitions(model):
         yield _sentence(Line(*partition_title(source)))
         yield from _table(build_table(PARTITION_COLUMNS, rows), [""] * len(rows))
-    for line in (*model_lines(model), *footnote_lines(notes)):
+    for line in (*model_lines(model, settings), *footnote_lines(notes)):
         yield _sentence(line)
 
 
 def _table(table: Table, marks: Sequence[str]) -> Iterator[str]:
     yield "<table><thead><tr>"
     for column in table.columns:
-        title = f"{column.band}: {column.title.strip()}" if column.band else column.title
-        yield f'<th title="{html_text(column.meaning)}">{html_text(title)}</th>'
+        yield f'<th title="{html_text(column.meaning)}">{html_text(column.heading)}</th>'
     noted = any(marks)
     yield ("<th>note</th>" if noted else "") + "</tr></thead><tbody>"
     for row, mark in zip(table.rows, marks, strict=True):

@@ -14,6 +14,7 @@ from gcx.layers import Confidence, GroupsFrom
 from gcx.renderers.cells import decimal, shape_text
 from gcx.renderers.tables import above_chance, kernels_differ
 from gcx.results import Coverage, LayerResult, LeftOut, ListedLayer, ModelResult, Partition, SkippedLayer
+from gcx.settings import Settings
 
 _NAMED = 6
 """Layers named in one sentence; the table and the JSON have the others."""
@@ -99,10 +100,13 @@ def groups_line(layers: Sequence[LayerResult | ListedLayer]) -> Line:
     return Line("groups", ", ".join(parts), "fact" if certain else "unsure")
 
 
-def model_lines(model: ModelResult) -> Iterator[Line]:
+def model_lines(model: ModelResult, settings: Settings) -> Iterator[Line]:
     """What is to be said of one model beside its table."""
     for note in model.notes:
         yield Line("file", note)
+    changes = [text for changed, text in _changes(settings) if changed]
+    if changes:
+        yield Line("r is", ", ".join(changes))
     yield Line("measured", coverage_text(model.coverage), "fact" if model.measured else "unsure")
     if model.measured:
         yield groups_line(model.measured)
@@ -113,6 +117,14 @@ def model_lines(model: ModelResult) -> Iterator[Line]:
     yield from _degenerate_line(model.measured)
     yield from _summary_lines(model)
     yield from _legend(model.measured)
+
+
+def _changes(settings: Settings) -> Iterator[tuple[bool, str]]:
+    """What else than the plain Pearson correlation was asked for."""
+    yield settings.measure == "cosine", "the cosine of filters, not centred"
+    yield settings.fold_sign, "with the signs of the norms that follow (--fold-sign)"
+    yield settings.fold_scale, "with the scales of the norms before (--fold-scale)"
+    yield settings.weights == "ema", "of the moving average of the weights"
 
 
 def skipped_text(layer: SkippedLayer) -> str:

@@ -86,10 +86,11 @@ COLUMNS: tuple[Column[LayerResult], ...] = (
     ),
     Column(
         "within.rms_r",
-        "rms r ",
+        "rms r",
         "root mean square correlation of two filters of one group; a star where the 95 % interval of mean_r2 lies "
         "above chance",
         _within_rms,
+        marked=True,
         band="within groups",
     ),
     Column(
@@ -118,10 +119,11 @@ COLUMNS: tuple[Column[LayerResult], ...] = (
     ),
     Column(
         "across.rms_r",
-        "rms r ",
+        "rms r",
         "root mean square correlation of two filters of different groups, channel slot against channel slot: channel "
         "order is arbitrary, so read it beside its chance; ° where there is no order to choose",
         _across_rms,
+        marked=True,
         band="across groups",
     ),
     Column(
@@ -142,10 +144,11 @@ COLUMNS: tuple[Column[LayerResult], ...] = (
     ),
     Column(
         "kernels.delta",
-        "delta ",
+        "delta",
         "mean squared cosine of kernels of one group minus that of different groups: above 0, groups hold different "
         "kernels; a star where its adjusted p is at most 0.05",
         _delta,
+        marked=True,
         band="kernels",
         level=2,
     ),

@@ -22,6 +22,7 @@ from gcx.renderers.prose import (
 )
 from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
 from gcx.results import Listing, ModelListing, ModelResult, Report
+from gcx.settings import Settings
 
 _STYLES = {
     "plain": "",
@@ -54,14 +55,14 @@ class Terminal:
 
     def render(self, report: Report, options: RenderOptions) -> str:
         """One table per model, and beneath it what was covered, skipped and assumed."""
-        return _joined((_model_lines(model, options) for model in report.models), options)
+        return _joined((_model_lines(model, report.settings, options) for model in report.models), options)
 
     def render_listing(self, listing: Listing, options: RenderOptions) -> str:
         """Every convolution of every model, and how its groups are known."""
         return _joined((_listing_lines(model, options) for model in listing.models), options)
 
 
-def _model_lines(model: ModelResult, options: RenderOptions) -> Iterator[TextLine]:
+def _model_lines(model: ModelResult, settings: Settings, options: RenderOptions) -> Iterator[TextLine]:
     yield from _heading(model.path, model.format, options)
     notes, marks = footnotes(model.measured)
     if model.measured:
@@ -77,7 +78,7 @@ def _model_lines(model: ModelResult, options: RenderOptions) -> Iterator[TextLin
         yield from _sentences([Line(*partition_title(source))], options)
         yield from table_lines(build_table(PARTITION_COLUMNS, rows), options.width, unicode=options.unicode)
         yield ()
-    yield from _sentences((*model_lines(model), *footnote_lines(notes)), options)
+    yield from _sentences((*model_lines(model, settings), *footnote_lines(notes)), options)
 
 
 def _listing_lines(model: ModelListing, options: RenderOptions) -> Iterator[TextLine]:

@@ -17,6 +17,7 @@ from gcx.contract import json_schema, to_mapping
 from gcx.errors import UsageError, printable
 from gcx.renderers.base import RENDERERS, ListingRenderer, RenderOptions, by_name, by_suffix, listing_by_name
 from gcx.renderers.notebook import notebook_html
+from gcx.renderers.tables import COLUMNS
 from gcx.results import Listing, SkippedLayer
 
 TEXT = [renderer for renderer in RENDERERS if not renderer.binary]
@@ -309,3 +310,23 @@ def test_unknown_formats_are_answered_with_what_is_known() -> None:
 
 def test_records_of_listings_have_a_schema() -> None:
     assert json_schema(Listing)["$defs"]["ListedLayer"]["required"]
+
+
+def test_other_correlations_than_pearson_are_said() -> None:
+    plain = report()
+    assert "- r is:" not in by_name("markdown").render(plain, RenderOptions())
+    for changes, words in (
+        ({"measure": "cosine"}, "the cosine of filters"),
+        ({"fold_sign": True, "fold_scale": True}, "--fold-scale"),
+        ({"weights": "ema"}, "moving average"),
+    ):
+        changed = replace(plain, settings=replace(plain.settings, **changes))
+        for name in ("terminal", "markdown"):
+            assert words in by_name(name).render(changed, RenderOptions())
+        assert words in notebook_html(changed)
+
+
+def test_every_column_has_a_meaning_and_a_heading_of_its_own() -> None:
+    headings = [column.heading for column in COLUMNS]
+    assert len(set(headings)) == len({column.key for column in COLUMNS}) == len(COLUMNS)
+    assert all(column.meaning and column.title == column.title.strip() for column in COLUMNS)
