@@ -1,0 +1,69 @@
+# Every target sets up what it needs in .venv; a stamp says what is installed, so a second call is instant.
+# Another interpreter: make test PYTHON=python3.13
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+FUZZ_SECONDS ?= 300
+# One BLAS thread per process: the workers share the cores, and the same bytes come out everywhere.
+ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest
+INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+STATED := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint fuzz nightly bench examples clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(VENV)/.core ## measure a shipped checkpoint: a net trained on digits, its convolution in four groups
+	$(BIN)/gcx correlate examples/checkpoints/digits-g4-seed0.pt --groups conv=4
+
+test: $(VENV)/.test ## run every test and doctest
+	$(PYTEST) -n $(WORKERS)
+
+lint: $(VENV)/.lint ## check style, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+fuzz: $(VENV)/.test ## run each fuzz target of tests/fuzz for FUZZ_SECONDS
+	@ls tests/fuzz/fuzz_*.py >/dev/null 2>&1 || { echo "make fuzz: there is no tests/fuzz/fuzz_*.py yet" >&2; exit 1; }
+	@set -e; for target in tests/fuzz/fuzz_*.py; do \
+	  echo "$$target"; $(ONE_THREAD) $(BIN)/python $$target -max_total_time=$(FUZZ_SECONDS); \
+	done
+
+bench: $(VENV)/.test ## run tests/benchmarks/bench_*.py, alone on the machine
+	$(PYTEST) -o python_files='bench_*.py' -s tests/benchmarks
+
+nightly: lint ## run everything, what takes minutes (nightly_*.py) too
+	GCX_NIGHTLY=1 $(PYTEST) -n $(WORKERS) -o python_files='test_*.py nightly_*.py'
+
+examples: $(VENV)/.test ## train the shipped example checkpoints again
+	$(BIN)/python examples/train_digits.py --force
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps lie inside .venv and come last, so that an interrupted install leaves none.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "gcx needs Python 3.11 or newer, and '$(PYTHON)' is not: name one by make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.core: $(VENV)/.made $(STATED)
+	$(INSTALL) .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made $(STATED)
+	$(INSTALL) '.[test]'
+	@touch $@ $(VENV)/.core
+
+$(VENV)/.lint: $(VENV)/.made $(STATED)
+	$(INSTALL) '.[lint,test]'
+	@touch $@ $(VENV)/.test $(VENV)/.core
