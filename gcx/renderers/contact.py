@@ -26,7 +26,8 @@ SIZES = ((4, 420), (12, 300), (32, 200), (160, 156))
 _SMALLEST = 130
 _WIDTH = 2240
 """Pixels of a row of tiles: 11.2 inches."""
-_LABEL = 52
+_LABEL = 50
+_LINE = 18
 _GAP = 18
 _HEADING = 56
 _TOP = 120
@@ -60,6 +61,7 @@ class Sheet:
     height: int
     tiles: tuple[Tile, ...]
     headings: tuple[tuple[str, int], ...]
+    name_lines: int
     limit: float
     """The |r|, in multiples of what chance gives, that gets the strongest colour."""
 
@@ -71,6 +73,9 @@ def lay_out(models: Sequence[ModelResult]) -> Sheet:
     size = next((pixels for most, pixels in SIZES if count <= most), _SMALLEST)
     columns = max(1, (_WIDTH + _GAP) // (size + _GAP))
     columns = min(columns, max(3, *map(len, drawn)))
+    names = [layer.name for layers in drawn for layer, _ in layers]
+    lines = 2 if any(_ems(figure_text(name)) > size / _NAME_PIXELS for name in names) else 1
+    label = _LABEL + (lines - 1) * _LINE
     top, tiles, headings = _TOP, [], []
     for model, layers in zip(models, drawn, strict=True):
         headings.append((model.path, top))
@@ -78,10 +83,10 @@ def lay_out(models: Sequence[ModelResult]) -> Sheet:
         for k, (layer, picture) in enumerate(layers):
             row, column = divmod(k, columns)
             left = _MARGIN + column * (size + _GAP)
-            tiles.append(Tile(layer, picture, left, top + row * (size + _LABEL + _GAP) + _LABEL, size))
-        top += -(-len(layers) // columns) * (size + _LABEL + _GAP)
+            tiles.append(Tile(layer, picture, left, top + row * (size + label + _GAP) + label, size))
+        top += -(-len(layers) // columns) * (size + label + _GAP)
     width = max(2 * _MARGIN + columns * (size + _GAP) - _GAP, 1100)
-    return Sheet(width, top + _MARGIN, tuple(tiles), tuple(headings), _limit([tile.picture for tile in tiles]))
+    return Sheet(width, top + _MARGIN, tuple(tiles), tuple(headings), lines, _limit([tile.picture for tile in tiles]))
 
 
 def _limit(pictures: Sequence[Picture]) -> float:
@@ -135,8 +140,10 @@ def draw_contact(ax: Axes, sheet: Sheet, palette: Palette) -> None:
         shown = figure_text(text, sheet.width // 20)
         ax.text(_MARGIN, top + 30, shown, fontsize=10, weight="bold", color=palette.ink, va="bottom", parse_math=False)
     for tile in sheet.tiles:
-        name = fitted(tile.layer.name, tile.size / _NAME_PIXELS)
-        ax.text(tile.left, tile.top - 27, name, fontsize=_NAME_SIZE, color=palette.ink, va="bottom", parse_math=False)
+        lines = name_lines(tile.layer.name, tile.size / _NAME_PIXELS, sheet.name_lines)
+        for k, line in enumerate(reversed(lines)):
+            at = tile.top - 25 - k * _LINE
+            ax.text(tile.left, at, line, fontsize=_NAME_SIZE, color=palette.ink, va="bottom", parse_math=False)
         ax.text(tile.left, tile.top - 6, caption(tile.layer), fontsize=5.4, color=palette.faint, va="bottom")
 
 
@@ -144,14 +151,33 @@ def fitted(name: str, ems: float) -> str:
     """A name shortened in the middle to at most `ems` times the font size, by the widths of DejaVu Sans.
 
     >>> fitted("layer1.0.conv1", 9.0), fitted("encoder.level3.2.conv_1x1", 9.0)
-    ('layer1.0.conv1', 'encode…nv_1x1')
+    ('layer1.0.conv1', 'enco….conv_1x1')
     """
     shown = figure_text(name)
     limit = len(shown)
-    while limit > 1 and sum(_WIDTHS.get(char, 0.65) for char in shown) > ems:
+    while limit > 1 and _ems(shown) > ems:
         limit -= 1
         shown = figure_text(name, limit)
     return shown
+
+
+def name_lines(name: str, ems: float, most: int) -> list[str]:
+    """A name on one line, or where `most` is 2 and it must, on two: broken after a dot, slash or underscore.
+
+    >>> name_lines("net.level3_0.spp_dw.0.conv", 9.5, 2)
+    ['net.level3_0.spp_', 'dw.0.conv']
+    """
+    shown = figure_text(name)
+    if most == 1 or _ems(shown) <= ems:
+        return [fitted(name, ems)]
+    breaks = [k for k in range(1, len(shown)) if shown[k - 1] in "./_" and _ems(shown[:k]) <= ems]
+    whole = [k for k in breaks if _ems(shown[k:]) <= ems]
+    at = (whole or breaks or [len(shown) // 3])[-1]
+    return [fitted(shown[:at], ems), fitted(shown[at:], ems)]
+
+
+def _ems(text: str) -> float:
+    return sum(_WIDTHS.get(char, 0.65) for char in text)
 
 
 _WIDTHS = {

@@ -93,13 +93,13 @@ def html_text(text: str) -> str:
 
 
 def figure_text(text: str, limit: int | None = None) -> str:
-    """Text for a figure (XML allows few control characters), shortened in the middle: names differ at both ends.
+    """Text for a figure (XML allows few control characters), shortened in the middle: ends of names tell them apart.
 
-    >>> figure_text("encoder.level3.2.conv_1x1", limit=15)
-    'encoder…onv_1x1'
+    >>> figure_text("encoder.level3.2.conv_1x1", limit=16)
+    'encod…2.conv_1x1'
     """
     text = printable(text)
     if limit is None or len(text) <= limit:
         return text
-    head = (limit - 1) // 2
+    head = (limit - 1) // 3
     return f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"

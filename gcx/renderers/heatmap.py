@@ -104,7 +104,8 @@ def draw_kernels(ax: Axes, scale: Axes, kernels: NDArray[Any], palette: Palette)
     import numpy as np
 
     finite = kernels[np.isfinite(kernels)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    high = max(high, low + 0.1 * abs(float(finite.mean())) if finite.size else 1.0)  # a hair's breadth is no contrast
     table = np.vstack([lookup_table(palette.sequential, 255), rgba(palette.empty)]).astype(np.uint8)
     index = np.full(kernels.shape, 255, dtype=np.uint8)
     span = high - low if high > low else 1.0
@@ -134,7 +135,7 @@ def draw_histogram(ax: Axes, picture: Picture, palette: Palette) -> None:
     for name, color in (("across", palette.across), ("within", palette.within)):
         total = counts[name].sum()
         if total > 0:
-            label = f"{name} ({int(total):,} {'pair' if total == 1 else 'pairs'})"
+            label = f"{name} ({_count(int(total))})"
             ax.stairs(counts[name] / total / width, bins, color=color, linewidth=1.3, label=label)
     ax.set_xlim(-reach, reach)
     ax.set_ylim(bottom=0)
@@ -177,6 +178,13 @@ def facts(layer: LayerResult) -> str:
             null = pairs.null_isotropic_r2 if pairs.null_permuted_r2 is None else pairs.null_permuted_r2
             parts.append(f"rms r {name} {decimal(pairs.rms_r)} (chance {decimal(root(null))})")
     return figure_text("  ·  ".join(parts))
+
+
+def _count(pairs: int) -> str:
+    """How many pairs, in few characters."""
+    if pairs < 10_000:
+        return plural(pairs, "pair")
+    return f"{pairs / 1e3:.0f}k pairs" if pairs < 999_500 else f"{pairs / 1e6:.3g}M pairs"
 
 
 def _ticks(size: int) -> list[int]:
