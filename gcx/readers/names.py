@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from gcx.checkpoint import TensorRef
 from gcx.errors import CheckpointError
@@ -13,6 +15,7 @@ from gcx.readers.base import ReadOptions
 EMA_PREFIXES = ("ema.", "ema_model.", "model_ema.")
 """Under these a moving average of the weights lies beside them."""
 
+_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
 _COUNTERS = frozenset({"n_averaged"})
 """torch's AveragedModel counts beside the module that it wraps."""
 
@@ -50,6 +53,20 @@ def _without_orig_mod(name: str) -> str:
 def _wraps_all(prefix: str, names: Iterable[str]) -> bool:
     wrapped = [name.startswith(prefix) and len(name) > len(prefix) for name in names if name not in _COUNTERS]
     return bool(wrapped) and all(wrapped)
+
+
+def shard_note(path: str) -> tuple[str, ...]:
+    """A note for whoever names one part of a checkpoint in several files.
+
+    >>> shard_note("model-00001-of-00003.safetensors")
+    ('one shard of 3: model.safetensors.index.json names them all',)
+    >>> shard_note("model.safetensors")
+    ()
+    """
+    part = _SHARD.fullmatch(Path(path).name)
+    if part is None or int(part[3]) < 2:
+        return ()
+    return (f"one shard of {int(part[3])}: {part[1]}{part[4]}.index.json names them all",)
 
 
 def present(refs: Mapping[str, TensorRef], options: ReadOptions) -> tuple[dict[str, TensorRef], tuple[str, ...]]:

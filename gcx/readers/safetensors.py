@@ -19,7 +19,8 @@ from gcx.errors import CheckpointError, GcxError, LimitError
 from gcx.limits import RANK, SAFETENSORS_HEADER, TENSORS
 from gcx.readers.base import ReadOptions, Source
 from gcx.readers.dtypes import COMPLEX, from_little_endian
-from gcx.readers.names import present
+from gcx.readers.json_text import Scanner
+from gcx.readers.names import present, shard_note
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +56,6 @@ DTYPES = {
 }
 """The format's name of a number to (our name, bits)."""
 
-_SPACE = re.compile(r"[ \t\n\r]*+")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,19}")
 _FIELDS = {"dtype", "shape", "data_offsets"}
 
@@ -77,7 +77,7 @@ class SafetensorsReader:
     """`name.safetensors`, one file."""
 
     name = "safetensors"
-    suffixes = (".safetensors",)
+    suffixes: tuple[str, ...] = (".safetensors",)
 
     def recognises(self, source: Source) -> bool:
         """A length of eight bytes, then a JSON object of names; damaged ones too, so that the message fits."""
@@ -97,6 +97,7 @@ class SafetensorsReader:
             CheckpointError: the header is not what the format says, or does not fit the file.
         """
         tensors, notes = present(tensors_of(source), options)
+        notes += shard_note(source.path)
         return Checkpoint(source.path, "safetensors", tensors, notes=notes, close=source.close)
 
 
@@ -139,7 +140,7 @@ def parse_header(source: Source) -> list[Entry]:
     except UnicodeDecodeError as error:
         raise CheckpointError(f"safetensors header is not UTF-8 at byte {8 + error.start}", cure=CURE) from None
     start = 8 + length
-    entries = [_entry(name, fields, start) for name, fields in _Scanner(text).entries()]
+    entries = [_entry(name, fields, start) for name, fields in _header(text)]
     _check_cover(entries, start, source.size)
     return entries
 
@@ -170,106 +171,41 @@ def _load(source: Source, entry: Entry) -> NDArray[Any]:
     return from_little_endian(source.pread(entry.begin, entry.end - entry.begin), entry.dtype, entry.shape)
 
 
-class _Scanner:
-    """The header's outer object, read without building it."""
+def _header(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The entries of a header, one after the other."""
+    scanner = Scanner(text, "safetensors header")
+    if not text.startswith("{"):
+        scanner.refuse("it does not begin with '{'")
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_unique, parse_int=_size, parse_float=_not_a_size, parse_constant=_not_a_size
+    )
+    budget = TENSORS
+    for name in scanner.members():
+        if name == "__metadata__":
+            for _ in scanner.members():
+                scanner.string()  # texts by texts; nothing of it is used
+            continue
+        budget -= 1
+        if budget < 0:
+            raise LimitError(f"has more than {TENSORS} tensors, limit TENSORS", cure=CURE)
+        yield name, _fields(scanner, decoder, name)
+    scanner.end()
 
-    def __init__(self, text: str):
-        self.text = text
-        self.at = 0
-        self._decoder = json.JSONDecoder(
-            object_pairs_hook=_unique, parse_int=_size, parse_float=_not_a_size, parse_constant=_not_a_size
-        )
 
-    def entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        if not self.text.startswith("{"):
-            raise CheckpointError("safetensors header does not begin with '{'", cure=CURE)
-        names: set[str] = set()
-        for name in self._keys():
-            if name in names:
-                raise CheckpointError("safetensors header names it twice", tensor=name, cure=CURE)
-            names.add(name)
-            if len(names) > TENSORS + ("__metadata__" in names):
-                raise LimitError(f"has more than {TENSORS} tensors, limit TENSORS")
-            if name == "__metadata__":
-                self._metadata()
-            else:
-                yield name, self._fields(name)
-        self._skip_space()
-        if self.at != len(self.text):
-            self._refuse("more after its end")
-
-    def _keys(self) -> Iterator[str]:
-        """Read an object up to each colon; the caller reads the value."""
-        self._expect("{")
-        if self._next() == "}":
-            self.at += 1
-            return
-        while True:
-            key = self._string()
-            self._expect(":")
-            yield key
-            if self._next() == "}":
-                self.at += 1
-                return
-            self._expect(",")
-
-    def _metadata(self) -> None:
-        """Check that texts are mapped to texts; nothing of it is used."""
-        keys: set[str] = set()
-        for key in self._keys():
-            self._string()
-            if key in keys:
-                self._refuse("a key of __metadata__ twice")
-            keys.add(key)
-
-    def _fields(self, name: str) -> dict[str, Any]:
-        if self._next() != "{":
-            raise CheckpointError("safetensors entry is not an object", tensor=name, cure=CURE)
-        end = self.text.find("}", self.at, self.at + ENTRY_LENGTH)
-        if end < 0:
-            raise CheckpointError("safetensors entry does not end", tensor=name, cure=CURE)
-        fragment = self.text[self.at : end + 1]
-        self.at = end + 1
-        try:
-            fields: dict[str, Any] = self._decoder.decode(fragment)
-        except GcxError as error:
-            raise error.located(tensor=name) from None
-        except (ValueError, RecursionError):
-            raise CheckpointError("safetensors entry is not valid JSON", tensor=name, cure=CURE) from None
-        return fields
-
-    def _string(self) -> str:
-        if self._next() != '"':
-            self._refuse("no name or text where one belongs")
-        try:
-            text: str
-            text, self.at = self._decoder.raw_decode(self.text, self.at)
-            text.encode()
-        except ValueError:  # unterminated, control characters, lone surrogates
-            self._refuse("a damaged text")
-        return text
-
-    def _expect(self, char: str) -> None:
-        if self._next() != char:
-            self._refuse(f"no {char!r} where one belongs")
-        self.at += 1
-
-    def _next(self) -> str:
-        char = self.text[self.at : self.at + 1]
-        if char > " ":
-            return char
-        self._skip_space()
-        return self.text[self.at : self.at + 1]
-
-    def _skip_space(self) -> None:
-        space = _SPACE.match(self.text, self.at)
-        if space:
-            self.at = space.end()
-
-    def _refuse(self, what: str) -> NoReturn:
-        raise CheckpointError(
-            f"safetensors header is not valid JSON: {what} (character {self.at})", cure=CURE
-        ) from None
+def _fields(scanner: Scanner, decoder: json.JSONDecoder, name: str) -> dict[str, Any]:
+    """The object of one entry; no writer nests anything in it, so it ends at the next brace."""
+    if scanner.next() != "{":
+        raise CheckpointError("safetensors entry is not an object", tensor=name, cure=CURE)
+    fragment = scanner.until("}", ENTRY_LENGTH)
+    if fragment is None:
+        raise CheckpointError("safetensors entry does not end", tensor=name, cure=CURE)
+    try:
+        fields: dict[str, Any] = decoder.decode(fragment)
+    except GcxError as error:
+        raise error.located(tensor=name) from None
+    except (ValueError, RecursionError):
+        raise CheckpointError("safetensors entry is not valid JSON", tensor=name, cure=CURE) from None
+    return fields
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
