@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from gcx.renderers.cells import Cell, Column, groups_cell, shape_text
-from gcx.renderers.prose import Line, groups_line
+from gcx.renderers.prose import Line, groups_line, named
 from gcx.results import ListedLayer, ModelListing
 
 LISTING_COLUMNS: tuple[Column[ListedLayer], ...] = (
@@ -109,8 +109,8 @@ def listing_lines(model: ModelListing) -> Iterator[Line]:
             yield Line("not measurable", f"{layer.name}: {layer.problem}", "unsure")
         if layer.tied:
             yield Line("tied", f"{layer.name}: the same weight as {', '.join(layer.tied)}")
-        for note in layer.notes:
-            yield Line("note", f"{layer.name}: {note}")
+    for note in dict.fromkeys(note for layer in model.layers for note in layer.notes):
+        yield Line("note", f"{note}: {named([layer.name for layer in model.layers if note in layer.notes])}")
     for tensor in model.left_out:
         yield Line("left out", f"{tensor.name} {shape_text(tensor.shape)}: {tensor.reason}", "legend")
     for text in declarations(model):

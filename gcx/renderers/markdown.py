@@ -13,6 +13,7 @@ from gcx.renderers.prose import (
     footnote_lines,
     footnotes,
     join_marks,
+    legend_lines,
     model_lines,
     partition_title,
     partitions,
@@ -32,7 +33,9 @@ class Markdown:
 
     def render(self, report: Report, options: RenderOptions) -> str:  # noqa: ARG002 - Markdown has one look
         """One section per model."""
-        return _joined(_model_lines(model, report.settings) for model in report.models)
+        sections: list[Iterable[str]] = [_model_lines(model, report.settings) for model in report.models]
+        legend = [_sentence(line) for line in legend_lines(report.models)]
+        return _joined([*sections, legend] if legend else sections)
 
     def render_listing(self, listing: Listing, options: RenderOptions) -> str:  # noqa: ARG002
         """One section per model."""

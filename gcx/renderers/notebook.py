@@ -6,7 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from gcx.renderers.cells import Cell, Table, build_table
 from gcx.renderers.escape import html_text
-from gcx.renderers.prose import Line, footnote_lines, footnotes, join_marks, model_lines, partition_title, partitions
+from gcx.renderers.prose import (
+    Line,
+    footnote_lines,
+    footnotes,
+    join_marks,
+    legend_lines,
+    model_lines,
+    partition_title,
+    partitions,
+)
 from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
 from gcx.results import ModelResult, Report
 from gcx.settings import Settings
@@ -14,7 +23,8 @@ from gcx.settings import Settings
 
 def notebook_html(report: Report) -> str:
     """The report as an HTML fragment: no script, no style sheet, every name escaped."""
-    return "\n".join(line for model in report.models for line in _model_lines(model, report.settings))
+    lines = [line for model in report.models for line in _model_lines(model, report.settings)]
+    return "\n".join([*lines, *map(_sentence, legend_lines(report.models))])
 
 
 def _model_lines(model: ModelResult, settings: Settings) -> Iterator[str]:

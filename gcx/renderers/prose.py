@@ -116,7 +116,6 @@ def model_lines(model: ModelResult, settings: Settings) -> Iterator[Line]:
         yield Line("left out", left_out_text(model.left_out))
     yield from _degenerate_line(model.measured)
     yield from _summary_lines(model)
-    yield from _legend(model.measured)
 
 
 def _changes(settings: Settings) -> Iterator[tuple[bool, str]]:
@@ -139,15 +138,20 @@ def left_out_text(left_out: Sequence[LeftOut]) -> str:
     return "tensors that are no convolution: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items())
 
 
+def named(names: Sequence[str]) -> str:
+    """Names in a sentence, the first few of many."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
 def _degenerate_line(layers: Sequence[LayerResult]) -> Iterator[Line]:
     filters = sum(layer.degenerate_filters for layer in layers)
     kernels = sum(layer.degenerate_kernels or 0 for layer in layers)
     if not filters and not kernels:
         return
     where = [layer.name for layer in layers if layer.degenerate_filters or layer.degenerate_kernels]
-    named = ", ".join(where[:_NAMED]) + (f" and {len(where) - _NAMED} more" if len(where) > _NAMED else "")
     counts = [plural(n, noun) for n, noun in ((filters, "filter"), (kernels, "kernel")) if n]
-    yield Line("degenerate", f"{' and '.join(counts)}, left out of the pairs: {named}", "unsure")
+    yield Line("degenerate", f"{' and '.join(counts)}, left out of the pairs: {named(where)}", "unsure")
 
 
 def _summary_lines(model: ModelResult) -> Iterator[Line]:
@@ -169,8 +173,9 @@ def _summary_lines(model: ModelResult) -> Iterator[Line]:
         yield Line("kernels", f"the groups of {counted} hold different kernels (adjusted p at most .05)")
 
 
-def _legend(layers: Sequence[LayerResult]) -> Iterator[Line]:
-    """What the marks mean; only those that stand in the table."""
+def legend_lines(models: Iterable[ModelResult]) -> Iterator[Line]:
+    """What the marks mean, once for all models; only those that stand in a table."""
+    layers = [layer for model in models for layer in model.measured]
     if not layers:
         return
     yield Line("chance", "rms r when each filter's kernels stand in random channel order", "legend")

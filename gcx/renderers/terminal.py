@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from gcx.renderers.cells import Cell, Column, Table, build_table
@@ -16,6 +15,7 @@ from gcx.renderers.prose import (
     footnote_lines,
     footnotes,
     join_marks,
+    legend_lines,
     model_lines,
     partition_title,
     partitions,
@@ -55,7 +55,9 @@ class Terminal:
 
     def render(self, report: Report, options: RenderOptions) -> str:
         """One table per model, and beneath it what was covered, skipped and assumed."""
-        return _joined((_model_lines(model, report.settings, options) for model in report.models), options)
+        blocks: list[Iterable[TextLine]] = [_model_lines(model, report.settings, options) for model in report.models]
+        legend = list(_sentences(legend_lines(report.models), options))
+        return _joined([*blocks, legend] if legend else blocks, options)
 
     def render_listing(self, listing: Listing, options: RenderOptions) -> str:
         """Every convolution of every model, and how its groups are known."""
@@ -131,26 +133,23 @@ def _wrapped(text: str, room: int | None) -> Sequence[str]:
     return lines
 
 
-def _joined(models: Iterable[Iterable[TextLine]], options: RenderOptions) -> str:
-    blocks = ("".join(_written(line, options) + "\n" for line in lines) for lines in models)
-    return "\n".join(blocks)
+def _joined(blocks: Iterable[Iterable[TextLine]], options: RenderOptions) -> str:
+    paint = _painter() if options.color else _plain
+    return "\n".join("".join(f"{paint(line)}\n" for line in block) for block in blocks)
 
 
-def _written(line: TextLine, options: RenderOptions) -> str:
-    if not options.color:
-        return "".join(span.text for span in line).rstrip(" ")
-    from rich.console import Console
-    from rich.text import Text
+def _plain(line: TextLine) -> str:
+    return "".join(span.text for span in line).rstrip(" ")
 
-    # Rich only colours here: no markup, no look at the environment, no wrapping of its own.
-    console = Console(
-        file=io.StringIO(),
-        width=1_000_000,
-        color_system="standard",
-        force_terminal=True,
-        no_color=False,
-        legacy_windows=False,
-    )
-    with console.capture() as capture:
-        console.print(Text.assemble(*((span.text, _STYLES[span.tone]) for span in line)), end="", soft_wrap=True)
-    return capture.get()
+
+def _painter() -> Callable[[TextLine], str]:
+    """Colour by rich's styles alone: no console, so neither markup nor the environment has a say."""
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    styles = {tone: Style.parse(style) for tone, style in _STYLES.items()}
+
+    def paint(line: TextLine) -> str:
+        return "".join(styles[span.tone].render(span.text, color_system=ColorSystem.STANDARD) for span in line)
+
+    return paint

@@ -159,6 +159,7 @@ def test_several_models_stand_apart() -> None:
     )
     assert first == 0
     assert text.splitlines()[second - 1] == ""
+    assert text.count("channel order is arbitrary") == 1  # the legend is for all of them
 
 
 # --- data formats read back ---
