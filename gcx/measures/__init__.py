@@ -1,0 +1,8 @@
+"""Arrays -> numbers; pure functions, numpy alone. A measure: one function in one file here, one line in `layer.py`."""
+
+from gcx.measures.kernels import DeltaState, delta_pvalue
+from gcx.measures.layer import LayerMeasures, measure_layer
+from gcx.measures.nulls import adjust_pvalues
+from gcx.measures.pairs import correlation_blocks
+
+__all__ = ["DeltaState", "LayerMeasures", "adjust_pvalues", "correlation_blocks", "delta_pvalue", "measure_layer"]
