@@ -106,9 +106,7 @@ def tile_image(picture: Picture, size: int, limit: float, palette: Palette) -> N
     import numpy as np
 
     at = np.minimum((np.arange(size) + 0.5) * len(picture.r) / size, len(picture.r) - 1).astype(int)
-    r = picture.r[np.ix_(at, at)] / chance_width(picture)
-    r[at[:, None] == at] = np.nan
-    image = colored(r, limit, palette)
+    image = colored(picture.r[np.ix_(at, at)] / chance_width(picture), limit, palette)
     groups = len(picture.edges) - 1
     if groups > 1 and size / groups >= _FEWEST_PIXELS:
         lines = np.rint(np.array(picture.edges[1:-1]) * size / picture.edges[-1]).astype(int)

@@ -47,21 +47,21 @@ def color_limit(picture: Picture) -> float:
 
 
 def colored(r: NDArray[Any], limit: float, palette: Palette) -> NDArray[Any]:
-    """A square matrix of r as RGBA bytes, symmetric about 0; what is no r, like the diagonal, gets its own colour."""
+    """A square matrix of r as RGBA bytes, symmetric about 0; NaN, as on the diagonal, gets its own colour."""
     import numpy as np
 
     table = np.vstack([lookup_table(palette.diverging, 255), rgba(palette.empty)]).astype(np.uint8)
     with np.errstate(invalid="ignore"):
         index = np.rint(np.nan_to_num(np.clip(r / limit, -1, 1), nan=0.0) * 127 + 127).astype(np.uint8)
     index[~np.isfinite(r)] = 255
-    np.fill_diagonal(index, 255)
     return table[index]
 
 
 def draw_heatmap(ax: Axes, picture: Picture, palette: Palette, limit: float) -> None:
     """Draw r between filters on `ax`, in units of filters, with the boundaries of the groups where they can be seen."""
-    size = picture.edges[-1]
-    ax.imshow(colored(picture.r, limit, palette), extent=(0, size, size, 0), interpolation="nearest", aspect="equal")
+    size, covered = picture.edges[-1], len(picture.r) * picture.step
+    image = colored(picture.r, limit, palette)
+    ax.imshow(image, extent=(0, covered, covered, 0), interpolation="nearest", aspect="equal")
     inner = picture.edges[1:-1]
     if 0 < len(inner) < LINES:
         strength = 0.9 if len(inner) < 16 else 0.45

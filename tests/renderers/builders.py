@@ -271,6 +271,8 @@ def picture(
     upper = np.triu_indices(out, 1)
     same = labels[upper[0]] == labels[upper[1]]
     bins = np.linspace(-1, 1, 201)
+    if out <= 512:
+        np.fill_diagonal(r, np.nan)
     step = -(-out // 512)
     null = rng.standard_normal(200_000) / (d - 1) ** 0.5
     return Picture(

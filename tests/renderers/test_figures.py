@@ -58,14 +58,15 @@ def test_group_boundaries_stand_where_groups_meet() -> None:
 
 def test_a_thousand_groups_draw_no_boundaries() -> None:
     ax = axes()
-    draw_heatmap(ax, picture(1000, 1000, 9, excess=0), LIGHT, 1.0)
+    draw_heatmap(ax, picture(999, 999, 9, excess=0), LIGHT, 1.0)
+    assert tuple(ax.images[0].get_extent()) == (0, 1000, 1000, 0)
     assert lines(ax) == []
-    assert ax.get_xlim() == (0, 1000)
+    assert ax.get_xlim() == (0, 999)
     assert "largest |r| of 2×2 pairs" in ax.get_xlabel()
 
 
 def test_colours_are_symmetric_about_0() -> None:
-    r = np.array([[1, 0.3, -0.3], [0.3, 1, 0.0], [-0.3, 0.0, 1]])
+    r = np.array([[np.nan, 0.3, -0.3], [0.3, np.nan, 0.0], [-0.3, 0.0, np.nan]])
     image = colored(r, 0.3, LIGHT)
     table = lookup_table(LIGHT.diverging, 255)
     assert image[0, 1].tolist() == table[-1].tolist()
