@@ -6,18 +6,30 @@ To add an output: one file beside this, one entry in `RENDERERS`.
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from gcx.errors import UsageError
+from gcx.renderers.cells import Column
 from gcx.renderers.csv import Csv
 from gcx.renderers.figures import FIGURES
 from gcx.renderers.json import Json
+from gcx.renderers.listing import LISTING_COLUMNS
 from gcx.renderers.markdown import Markdown
 from gcx.renderers.options import RenderOptions
+from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
 from gcx.renderers.terminal import Terminal
 from gcx.results import Listing, Report
 
-__all__ = ["RENDERERS", "ListingRenderer", "RenderOptions", "Renderer", "by_name", "by_suffix", "listing_by_name"]
+__all__ = [
+    "PRINTED_COLUMNS",
+    "RENDERERS",
+    "ListingRenderer",
+    "RenderOptions",
+    "Renderer",
+    "by_name",
+    "by_suffix",
+    "listing_by_name",
+]
 
 
 class Renderer(Protocol):
@@ -61,6 +73,13 @@ class ListingRenderer(Protocol):
 
 RENDERERS: tuple[Renderer, ...] = (Terminal(), Json(), Csv(), Markdown(), *FIGURES)
 """Every output format there is."""
+
+PRINTED_COLUMNS: tuple[Column[Any], ...] = (
+    *COLUMNS,
+    *(column for column in PARTITION_COLUMNS if column.key not in {known.key for known in COLUMNS}),
+    *(column for column in LISTING_COLUMNS if column.key not in {known.key for known in COLUMNS}),
+)
+"""Every column of any table, once: what `gcx explain` can say of a `heading` or a `key`."""
 
 
 def by_name(name: str) -> Renderer:

@@ -98,7 +98,7 @@ def _limit(pictures: Sequence[Picture]) -> float:
         off = np.abs(picture.r[~np.eye(len(picture.r), dtype=bool)]) / chance_width(picture)
         off = off[np.isfinite(off)]
         highs += [float(np.quantile(off, 0.99))] if off.size else []
-    return float(np.clip(np.quantile(highs, 0.75), 4, 8)) if highs else 4.0
+    return float(np.clip(np.quantile(highs, 0.5), 4, 8)) if highs else 4.0
 
 
 def tile_image(picture: Picture, size: int, limit: float, palette: Palette) -> NDArray[Any]:

@@ -11,7 +11,10 @@ from gcx.renderers.escape import terminal_text
 
 _GAP = "  "
 _FOLDED = 20
-"""Columns of numbers are dropped to leave long names this width; names longer than that fold, nothing cuts them off."""
+_WHOLE = 40
+_SIDELINES = 5
+"""Columns are dropped to leave long names `_FOLDED` columns, and those of this level on to leave them `_WHOLE`; names
+longer than what they get fold, nothing cuts them off."""
 _NARROWEST = 8
 
 
@@ -97,8 +100,9 @@ def _spanned(widths: Sequence[int], first: int, last: int) -> int:
 
 def _total(widths: Sequence[int], table: Table) -> int:
     """The width of the table once what folds is folded."""
+    folded = _WHOLE if any(column.level >= _SIDELINES for column in table.columns) else _FOLDED
     return sum(
-        min(width, _FOLDED) if column.folds else width for width, column in zip(widths, table.columns, strict=True)
+        min(width, folded) if column.folds else width for width, column in zip(widths, table.columns, strict=True)
     ) + len(_GAP) * (len(widths) - 1)
 
 

@@ -63,7 +63,7 @@ SUGGESTIONS = 12
 
 
 def declaration(layer: ListedLayer) -> str:
-    """The option that settles the groups of one layer, ready for a POSIX shell.
+    """The option that settles the groups of one layer as the count gcx took, ready for a POSIX shell.
 
     The name is a glob, so its own `[`, `*`, `?` are escaped; what cannot be typed safely becomes `?` (any character).
 
@@ -73,12 +73,11 @@ def declaration(layer: ListedLayer) -> str:
     ...     transposed=False, parameters=144, groups_from="assumed", groups_confidence="ambiguous",
     ...     groups_evidence="nothing says so", groups_alternatives=(2, 4))
     >>> declaration(layer)
-    '--groups body.0=2'
+    '--groups body.0=1'
     """
-    count = layer.groups_alternatives[0] if layer.groups_alternatives else layer.groups
     escaped = re.sub(r"([\[*?])", r"[\1]", layer.name)
     glob = "".join(char if char.isascii() and char.isprintable() else "?" for char in escaped)
-    return f"--groups {shlex.quote(f'{glob}={count}')}"
+    return f"--groups {shlex.quote(f'{glob}={layer.groups}')}"
 
 
 def declarations(model: ModelListing) -> Iterator[str]:
@@ -88,7 +87,7 @@ def declarations(model: ModelListing) -> Iterator[str]:
     ]
     unsure = [layer for layer in open_questions if layer.problem is None and layer.groups_confidence != "certain"]
     for layer in unsure[:SUGGESTIONS]:
-        others = ", ".join(map(str, (*layer.groups_alternatives[1:], layer.groups)))
+        others = ", ".join(map(str, layer.groups_alternatives))
         yield f"{declaration(layer)}   (or {others})" if layer.groups_alternatives else declaration(layer)
     if len(unsure) > SUGGESTIONS:
         yield f"and {len(unsure) - SUGGESTIONS} more"

@@ -15,7 +15,7 @@ from gcx.renderers.prose import (
     join_marks,
     legend_lines,
     model_lines,
-    partition_title,
+    partition_line,
     partitions,
 )
 from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
@@ -52,7 +52,7 @@ def _model_lines(model: ModelResult, settings: Settings) -> Iterator[str]:
     if model.measured:
         yield from _table(build_table(COLUMNS, model.measured), [join_marks(numbers) for numbers in marks])
     for source, rows in partitions(model):
-        yield _sentence(Line(*partition_title(source)))
+        yield _sentence(partition_line(source, rows))
         yield ""
         yield from _table(build_table(PARTITION_COLUMNS, rows), [""] * len(rows))
     for line in (*model_lines(model, settings), *footnote_lines(notes)):

@@ -211,11 +211,16 @@ def partitions(model: ModelResult) -> Iterator[tuple[str, tuple[tuple[LayerResul
         yield "induced", induced
 
 
-def partition_title(source: str) -> tuple[str, str]:
-    """Label and sentence over the table of such layers."""
+def partition_line(source: str, rows: Sequence[tuple[LayerResult, Partition]]) -> Line:
+    """What stands over the table of such layers; p-values are counted, since some are small by chance."""
+    pvalues = [part.contrast_pvalue for _, part in rows if part.contrast_pvalue is not None]
+    small = sum(pvalue <= 0.05 for pvalue in pvalues)
+    counted = f"p at most .05 in {small} of {len(pvalues)}, chance gives {0.05 * len(pvalues):.1f}" if pvalues else ""
     if source == "virtual":
-        return "negative control", "dense layers cut into groups that mean nothing; the contrast should be about 0"
-    return "induced groups", "dense layers cut by the groups of the layer that reads them"
+        text = "dense layers cut into groups that mean nothing, so the contrast should be about 0"
+        return Line("negative control", f"{text}; {counted}" if counted else text)
+    text = "dense layers cut by the groups of the layer that reads them"
+    return Line("induced groups", f"{text}; {counted}" if counted else text)
 
 
 def join_marks(marks: Iterable[int]) -> str:

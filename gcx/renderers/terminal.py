@@ -17,7 +17,7 @@ from gcx.renderers.prose import (
     join_marks,
     legend_lines,
     model_lines,
-    partition_title,
+    partition_line,
     partitions,
 )
 from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
@@ -77,7 +77,7 @@ def _model_lines(model: ModelResult, settings: Settings, options: RenderOptions)
         yield from table_lines(table, options.width, unicode=options.unicode)
         yield ()
     for source, rows in partitions(model):
-        yield from _sentences([Line(*partition_title(source))], options)
+        yield from _sentences([partition_line(source, rows)], options)
         yield from table_lines(build_table(PARTITION_COLUMNS, rows), options.width, unicode=options.unicode)
         yield ()
     yield from _sentences((*model_lines(model, settings), *footnote_lines(notes)), options)

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import re
+import shlex
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from html.parser import HTMLParser
 
 import jsonschema
@@ -15,7 +17,16 @@ from renderers.builders import HOSTILE, hostile_listing, hostile_report, layer, 
 
 from gcx.contract import json_schema, to_mapping
 from gcx.errors import UsageError, printable
-from gcx.renderers.base import RENDERERS, ListingRenderer, RenderOptions, by_name, by_suffix, listing_by_name
+from gcx.renderers.base import (
+    PRINTED_COLUMNS,
+    RENDERERS,
+    ListingRenderer,
+    RenderOptions,
+    by_name,
+    by_suffix,
+    listing_by_name,
+)
+from gcx.renderers.listing import LISTING_COLUMNS, SUGGESTIONS, declarations
 from gcx.renderers.notebook import notebook_html
 from gcx.renderers.tables import COLUMNS
 from gcx.results import Listing, SkippedLayer
@@ -328,6 +339,41 @@ def test_other_correlations_than_pearson_are_said() -> None:
 
 
 def test_every_column_has_a_meaning_and_a_heading_of_its_own() -> None:
-    headings = [column.heading for column in COLUMNS]
-    assert len(set(headings)) == len({column.key for column in COLUMNS}) == len(COLUMNS)
-    assert all(column.meaning and column.title == column.title.strip() for column in COLUMNS)
+    assert PRINTED_COLUMNS[: len(COLUMNS)] == COLUMNS
+    headings = {column.heading for column in PRINTED_COLUMNS}
+    assert len(headings) == len({column.key for column in PRINTED_COLUMNS}) == len(PRINTED_COLUMNS)
+    assert all(column.meaning and column.title == column.title.strip() for column in PRINTED_COLUMNS)
+    assert {column.heading for column in LISTING_COLUMNS} <= headings
+
+
+def test_sidelines_go_before_a_name_folds() -> None:
+    name = "backbone.stage2.block10.conv"
+    cut = model((layer(name, (64, 16, 3, 3), 4),))
+    assert name in render("terminal", cut, width=120)
+    assert "isotropic" in render("terminal", cut, width=120)
+    assert "max |r|" not in render("terminal", cut, width=120)
+
+
+def test_small_pvalues_of_the_negative_control_are_counted() -> None:
+    assert "p at most .05 in 0 of 1, chance gives 0.1" in render("terminal")  # virtual, .51
+    assert "p at most .05 in 1 of 1, chance gives 0.1" in render("terminal")  # induced, .0004
+
+
+def test_what_to_type_for_uncertain_groups_can_be_copied_into_a_shell() -> None:
+    layers = listing().models[0].layers
+    names = ["a.b", "has space", "it's", "star*[0]?", "=x", "$(rm -rf .)", "\x1b[2Jx", "层"]
+    unsure = replace(layers[0], groups=2, groups_confidence="ambiguous", groups_alternatives=(4, 8))
+    model = replace(listing().models[0], layers=tuple(replace(unsure, name=name) for name in names))
+    for name, line in zip(names, declarations(model), strict=True):
+        assert line.isprintable()
+        assert line.isascii()
+        option, value = shlex.split(line.removesuffix("   (or 4, 8)"))
+        assert option == "--groups"
+        glob, _, count = value.rpartition("=")
+        assert count == "2"
+        assert fnmatchcase(name, glob)
+        assert sum(fnmatchcase(other, glob) for other in names) == 1
+    many = replace(model, layers=tuple(replace(unsure, name=f"l{k}") for k in range(SUGGESTIONS + 5)))
+    assert list(declarations(many))[-1] == "and 5 more"
+    sure = replace(unsure, groups_confidence="certain")
+    assert list(declarations(replace(model, layers=(sure, replace(unsure, problem="empty"))))) == []
