@@ -8,12 +8,14 @@ MIB = 2**20
 # --- pickles (torch containers) ---
 PICKLE_BYTES = 256 * MIB
 """Length of one pickle stream: names and structure, not weights."""
-PICKLE_OPS = 20_000_000
-"""Opcodes interpreted in one file; 100,000 tensors take about 4,000,000."""
+PICKLE_OPS = 10_000_000
+"""Operations of one pickle; 100,000 tensors take about 3,000,000. Bounds memory too: no operation takes over 200 bytes."""
 PICKLE_MEMO = 10_000_000
 """Highest memo index; a larger one is a memory bomb, since real picklers count up."""
 PICKLE_DEPTH = 10_000
 """Nesting of marks on the stack."""
+PICKLE_TEXT = 64 * 2**10
+"""Bytes of a text that is decoded; a longer one is no name and is kept as it is."""
 
 # --- tensors ---
 VIEW_ELEMENTS = 2**26

@@ -1,0 +1,142 @@
+"""torch's zip container (since 1.6): one pickle of the structure, one record per storage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gcx.checkpoint import Checkpoint
+from gcx.errors import CheckpointError, LimitError
+from gcx.limits import PICKLE_BYTES
+from gcx.readers.base import ReadOptions, Source
+from gcx.readers.torch.archive import LOCAL, Archive
+from gcx.readers.torch.dtypes import STORAGES, UNTYPED
+from gcx.readers.torch.machine import Machine
+from gcx.readers.torch.rebuild import CURE, item_bytes, refuse
+from gcx.readers.torch.values import Dtype, Global, Storage
+from gcx.readers.wrappers import Weighed, checkpoint_of
+
+
+class TorchZipReader:
+    """`torch.save` since 1.6."""
+
+    name = "torch zip"
+    suffixes = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".th", ".pkl")
+
+    def recognises(self, source: Source) -> bool:
+        return source.head[:4] == LOCAL
+
+    def read(self, source: Source, options: ReadOptions) -> Checkpoint:
+        """Parse `data.pkl`; storages are read when asked for.
+
+        Raises:
+            CheckpointError: not torch's archive, damaged, or it asks for something to be called.
+        """
+        container = Container(Archive(source))
+        root = container.root()
+        notes = ("the file has no checksums: damage would not be seen",) if container.archive.without_checksums else ()
+        weighed = Weighed(root, container.read, big_endian=container.big_endian, notes=notes)
+        return checkpoint_of(weighed, source, options)
+
+
+class Container:
+    """The records of one archive, under its one top folder."""
+
+    def __init__(self, archive: Archive):
+        self.archive = archive
+        names = archive.entries
+        pickles = [name for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise CheckpointError(_what_else(archive, pickles), cure="save the state dict with torch.save")
+        self.pickle = pickles[0]
+        self.top = self.pickle.removesuffix("data.pkl")
+        stranger = next((name for name in names if not name.startswith(self.top)), None)
+        if stranger is not None:
+            raise CheckpointError(f"has a second top folder in its archive: '{stranger}'", cure=CURE)
+        _refuse_programs(self.top, names)
+        self.storages: dict[str, Storage] = {}
+        self.big_endian = self._big_endian()
+
+    def _big_endian(self) -> bool:
+        name = f"{self.top}byteorder"
+        if name not in self.archive.entries:
+            return False
+        order = self.archive.read(name, 0, min(16, self.archive.entry(name).size))
+        if order not in (b"little", b"big"):
+            raise CheckpointError("has a byteorder that is neither little nor big", cure=CURE)
+        return order == b"big"
+
+    def root(self) -> Any:
+        """The value of `data.pkl`; every other pickle in the archive is looked through as well."""
+        for name in self.archive.entries:
+            if name.endswith((".pkl", ".pickle")) and name != self.pickle:
+                Machine(self._pickle(name), self.persistent).run()
+        return Machine(self._pickle(self.pickle), self.persistent).run()
+
+    def _pickle(self, name: str) -> bytes:
+        size = self.archive.entry(name).size
+        if size > PICKLE_BYTES:
+            raise LimitError(f"has a pickle of {size} bytes, limit PICKLE_BYTES is {PICKLE_BYTES}")
+        return self.archive.read(name)
+
+    def persistent(self, pid: Any) -> Storage:
+        """`('storage', class, key, location, numel)`, checked against the record of that name."""
+        key, dtype, numel, location = storage_of(pid, 5)
+        storage = Storage(key, dtype, numel, item_bytes(dtype), location)
+        record = f"{self.top}data/{key}"
+        if location != "meta" and record in self.archive.entries:
+            size = self.archive.entry(record).size
+            if storage.nbytes != size:
+                raise CheckpointError(
+                    f"has a storage '{key}' of {storage.nbytes} bytes, but {size} in its archive", cure=CURE
+                )
+        elif location != "meta" and numel:
+            raise CheckpointError(f"has no bytes for storage '{key}' in its archive", cure=CURE)
+        return storage
+
+    def read(self, storage: Storage, begin: int, length: int) -> bytes:
+        return self.archive.read(f"{self.top}data/{storage.key}", begin, length)
+
+
+def storage_of(pid: Any, length: int) -> tuple[str, Dtype, int, str]:
+    """Key, dtype, count and location of a persistent id that names a storage.
+
+    Raises:
+        CheckpointError: anything else.
+    """
+    if type(pid) is not tuple or len(pid) < length or pid[0] != "storage":
+        refuse("a persistent id that names no storage")
+    cls, key, location, numel = pid[1:5]
+    if type(cls) is not Global or not (cls.full in STORAGES or cls.full in UNTYPED):
+        refuse("a storage of an unknown class")
+    if type(key) is not str or not key or "/" in key or key in (".", ".."):
+        refuse("a storage whose key is no plain name")
+    if type(numel) is not int or numel < 0:
+        refuse("a storage whose length is no whole number")
+    dtype = STORAGES.get(cls.full, Dtype("uint8"))
+    return key, dtype, numel, location if type(location) is str else ""
+
+
+def _what_else(archive: Archive, pickles: list[str]) -> str:
+    if pickles:
+        return f"has {len(pickles)} pickles named data.pkl in its archive"
+    names = list(archive.entries)
+    if any(name.endswith("models/model.json") or name.endswith("serialized_exported_program.json") for name in names):
+        return "is an exported program (.pt2), which gcx does not read yet"
+    if any(".data/extern_modules" in name for name in names):
+        return "is a torch.package, which gcx does not read: it is a program"
+    inner = next(
+        (name for name in names if name.endswith((".pt", ".pth", ".ckpt", ".tar", ".zip", ".safetensors"))), ""
+    )
+    if inner:
+        return f"is a zip archive that holds '{inner}': unpack it first"
+    return f"is a zip archive of {len(names)} files, not one that torch wrote"
+
+
+def _refuse_programs(top: str, names: dict[str, Any]) -> None:
+    if f"{top}constants.pkl" in names or any(name.startswith(f"{top}code/") for name in names):
+        raise CheckpointError(
+            "is TorchScript, which gcx does not read yet; no code of it was run",
+            cure="save the module's state dict with torch.save",
+        )
+    if any(name.startswith(f"{top}.data/extern_modules") for name in names):
+        raise CheckpointError("is a torch.package, which gcx does not read: it is a program", cure="save a state dict")

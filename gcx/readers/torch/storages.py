@@ -1,0 +1,97 @@
+"""From a checked tensor to its numbers: only the bytes that it spans are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from gcx.checkpoint import TensorRef
+from gcx.errors import CheckpointError
+from gcx.readers.dtypes import ITEM_BYTES, numpy_dtype
+from gcx.readers.torch.rebuild import CURE
+from gcx.readers.torch.values import Dtype, Storage, Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ReadBytes = Callable[[Storage, int, int], bytes]
+"""Storage, first byte in it, how many."""
+
+
+def reference(name: str, tensor: Tensor, read: ReadBytes, *, big_endian: bool = False) -> TensorRef:
+    """A tensor of a pickle as the checkpoint's own record; `read` gives the bytes of its storage."""
+    storage = None
+    if tensor.storage is not None and prod(tensor.shape):
+        place = tensor.storage
+        storage = ("torch", place.key, place.begin + tensor.offset, tensor.dtype.name, tensor.shape, tensor.stride)
+    if tensor.unreadable is not None:
+        return TensorRef(name, tensor.dtype.name, tensor.shape, partial(_refuse, tensor), storage, tensor.unreadable)
+    load = partial(_load, tensor, read, big_endian)
+    if tensor.quantiser is not None:
+        notes = (f"dequantised from {_torch_name(tensor.dtype)}",)
+        return TensorRef(name, "float32", tensor.shape, partial(_dequantised, tensor, load, read, big_endian), storage,
+                         notes=notes)  # fmt: skip
+    return TensorRef(name, tensor.dtype.name, tensor.shape, load, storage)
+
+
+def _torch_name(dtype: Dtype) -> str:
+    return f"q{dtype.name}" if dtype.quantised else dtype.name
+
+
+def _refuse(tensor: Tensor) -> NDArray[Any]:
+    raise CheckpointError(tensor.unreadable or "has no numbers")
+
+
+def _load(tensor: Tensor, read: ReadBytes, big_endian: bool) -> NDArray[Any]:
+    import numpy as np
+
+    dtype, shape = numpy_dtype(tensor.dtype.name), tensor.shape
+    if tensor.storage is None or not prod(shape):
+        return np.zeros(shape, dtype)
+    item = ITEM_BYTES[tensor.dtype.name]
+    span = 1 + sum((extent - 1) * step for extent, step in zip(shape, tensor.stride, strict=True))
+    flat = np.frombuffer(read(tensor.storage, tensor.offset, span * item), f"<u{item}" if item < 16 else "V16")
+    if big_endian and item > 1:
+        half = item // 2 if tensor.dtype.name.startswith("complex") else item
+        flat = flat.view(f"u{half}").byteswap().view(flat.dtype)
+    flat = flat.view(dtype)
+    if dtype == np.bool_:
+        flat = flat.view(np.uint8) != 0
+    if span == prod(shape) and _is_contiguous(shape, tensor.stride):
+        return flat.reshape(shape)
+    steps = tuple(0 if extent == 1 else step * item for extent, step in zip(shape, tensor.stride, strict=True))
+    view = np.lib.stride_tricks.as_strided(flat, shape, steps, writeable=False)
+    return np.ascontiguousarray(view).reshape(shape)
+
+
+def _is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    expected = 1
+    for extent, step in zip(reversed(shape), reversed(stride), strict=True):
+        if extent != 1 and step != expected:
+            return False
+        expected *= extent
+    return True
+
+
+def _dequantised(tensor: Tensor, load: Callable[[], NDArray[Any]], read: ReadBytes, big_endian: bool) -> NDArray[Any]:
+    """As torch does: float32 of (q - zero point) x scale; per channel in the scale's own precision."""
+    import numpy as np
+
+    how = tensor.quantiser
+    if how is None:
+        raise CheckpointError("is not quantised", cure=CURE)
+    stored = load()
+    if isinstance(how.scale, Tensor) and isinstance(how.zero_point, Tensor):
+        along = tuple(-1 if axis == how.axis else 1 for axis in range(len(tensor.shape)))
+        scale = _load(how.scale, read, big_endian).astype(np.float32).reshape(along)
+        zero = _load(how.zero_point, read, big_endian).reshape(along)
+        return ((stored.astype(np.float32) - zero.astype(np.float32)) * scale).astype(np.float32)
+    scale, zero = np.float32(how.scale), np.float32(how.zero_point)
+    return ((stored.astype(np.float32) - zero) * scale).astype(np.float32)
+
+
+def storage_class(dtype: Dtype) -> int:
+    """Bytes of one number of a storage."""
+    return ITEM_BYTES.get(dtype.name, 1)
