@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from gcx.contract import meanings
 from gcx.errors import UsageError
-from gcx.renderers.tables import COLUMNS
+from gcx.renderers.base import PRINTED_COLUMNS
 
 LAYER_PREFIX = "models.layers."
 WIDTH = 100
@@ -28,13 +28,14 @@ def explanation(key: str | None) -> str:
         pairs of live filters of one group, pooled over groups
     """
     known = {path.removeprefix(LAYER_PREFIX): meaning for path, meaning in meanings().items()}
-    columns = {column.title: column.meaning for column in COLUMNS}
+    columns = {column.heading: column.meaning for column in PRINTED_COLUMNS}
     if key is None:
         return _section("Columns of the table", columns) + "\n" + _section("Keys of the JSON report", known)
     wanted = key.removeprefix(LAYER_PREFIX)
     found = {path: meaning for path, meaning in known.items() if path == wanted or path.endswith(f".{wanted}")}
-    found |= {f"column {title!r}": meaning for title, meaning in columns.items() if title == wanted}
-    found |= {f"column {c.title!r}": c.meaning for c in COLUMNS if c.key == wanted}
+    for column in PRINTED_COLUMNS:
+        if wanted in (column.title, column.heading, column.key):
+            found[f"column {column.heading!r}"] = column.meaning
     if not found:
         names = [*known, *(path.rpartition(".")[2] for path in known), *columns]
         close = get_close_matches(wanted, names, n=1, cutoff=0.5)
