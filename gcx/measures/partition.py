@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gcx.measures.filters import FilterPairs
 from gcx.measures.kernels import DeltaState, delta_pvalue, measure_kernels
+from gcx.measures.moments import CHUNK
 from gcx.measures.nulls import permutation_pvalue
 from gcx.results import Kernels, Partition
 
@@ -88,16 +89,28 @@ class _ContrastState:
 
     def means(self, order: NDArray[Any]) -> tuple[float | None, float | None, float | None]:
         """mean r^2 within and across the parts, and their difference, with filters dealt in `order`."""
-        same = self._same(order)
+        same = float(self._same(order[None])[0])
         within = same / self._n_same if self._n_same else None
         across = (self._total - same) / self._n_different if self._n_different else None
         return within, across, None if within is None or across is None else within - across
 
     def contrasts(self, orders: NDArray[Any]) -> NDArray[Any]:
-        same = np.array([self._same(order) for order in orders])
+        same = self._same(orders)
         return same / self._n_same - (self._total - same) / self._n_different
 
-    def _same(self, order: NDArray[Any]) -> float:
-        starts = np.flatnonzero(np.diff(self._part, prepend=-1))
-        blocks = zip(starts, [*starts[1:], len(order)], strict=True)
-        return float(sum(self._r2[np.ix_(order[a:b], order[a:b])].sum() for a, b in blocks))
+    def _same(self, orders: NDArray[Any]) -> NDArray[Any]:
+        """Sum of r^2 over ordered pairs of one part, per order: y^T R y for the indicator y of each part."""
+        n = len(self._part)
+        indicators = (self._part[:, None] == np.arange(self._part.max() + 1)).astype(np.float64)
+        parts = indicators.shape[1]
+        same = np.empty(len(orders))
+        step = max(1, CHUNK // (n * parts))
+        for start in range(0, len(orders), step):
+            some = orders[start : start + step]
+            dealt = np.empty((len(some), n, parts))
+            # order[place] is the filter that stands at a place: it takes the part of that place.
+            dealt[np.arange(len(some))[:, None], some] = indicators
+            columns = dealt.transpose(1, 0, 2).reshape(n, -1)
+            sums = np.einsum("nx,nx->x", columns, self._r2 @ columns)
+            same[start : start + step] = sums.reshape(len(some), parts).sum(axis=1)
+        return same

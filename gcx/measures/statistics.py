@@ -92,7 +92,9 @@ def variance_entropy(kernels: NDArray[Any]) -> float | None:
 
     Source: Gavrikov and Keuper, CVPR 2022.
     """
-    centred = kernels - kernels.mean(axis=0)
+    largest = np.abs(kernels).max()
+    scaled = kernels / (largest if largest > 0 else 1.0)
+    centred = scaled - scaled.mean(axis=0)
     values = np.maximum(np.linalg.eigvalsh(centred.T @ centred), 0.0)
     total = values.sum()
     if total <= 0:
