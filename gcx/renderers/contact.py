@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gcx.renderers.cells import decimal
 from gcx.renderers.escape import figure_text
 from gcx.renderers.heatmap import chance_width, colored
+from gcx.renderers.labels import name_lines, width_in_ems
 from gcx.renderers.theme import Palette, lookup_table, rgba
 from gcx.results import LayerResult, ModelResult, Picture
 
@@ -24,6 +25,8 @@ DPI = 200
 SIZES = ((4, 420), (12, 300), (32, 200), (160, 156))
 """(at most so many tiles, pixels of a tile); with more tiles they have `_SMALLEST`."""
 _SMALLEST = 130
+MOST = 1000
+"""Tiles that one sheet has at most."""
 _WIDTH = 2240
 """Pixels of a row of tiles: 11.2 inches."""
 _LABEL = 50
@@ -62,6 +65,9 @@ class Sheet:
     tiles: tuple[Tile, ...]
     headings: tuple[tuple[str, int], ...]
     name_lines: int
+    """Lines that a name may take."""
+    left_over: int
+    """Layers beyond `MOST`, which are not drawn."""
     limit: float
     """The |r|, in multiples of what chance gives, that gets the strongest colour."""
 
@@ -69,12 +75,17 @@ class Sheet:
 def lay_out(models: Sequence[ModelResult]) -> Sheet:
     """Place every layer that has a picture, in the order of the report."""
     drawn = [[(c, c.picture) for c in model.measured if c.picture is not None] for model in models]
-    count = sum(map(len, drawn))
+    left_over = max(sum(map(len, drawn)) - MOST, 0)
+    room = MOST
+    for k, layers in enumerate(drawn):
+        drawn[k] = layers[:room]
+        room -= len(drawn[k])
+    count = MOST - room
     size = next((pixels for most, pixels in SIZES if count <= most), _SMALLEST)
     columns = max(1, (_WIDTH + _GAP) // (size + _GAP))
     columns = min(columns, max(3, *map(len, drawn)))
     names = [layer.name for layers in drawn for layer, _ in layers]
-    lines = 2 if any(_ems(figure_text(name)) > size / _NAME_PIXELS for name in names) else 1
+    lines = 2 if any(width_in_ems(figure_text(name)) > size / _NAME_PIXELS for name in names) else 1
     label = _LABEL + (lines - 1) * _LINE
     top, tiles, headings = _TOP, [], []
     for model, layers in zip(models, drawn, strict=True):
@@ -86,7 +97,9 @@ def lay_out(models: Sequence[ModelResult]) -> Sheet:
             tiles.append(Tile(layer, picture, left, top + row * (size + label + _GAP) + label, size))
         top += -(-len(layers) // columns) * (size + label + _GAP)
     width = max(2 * _MARGIN + columns * (size + _GAP) - _GAP, 1100)
-    return Sheet(width, top + _MARGIN, tuple(tiles), tuple(headings), lines, _limit([tile.picture for tile in tiles]))
+    return Sheet(
+        width, top + _MARGIN, tuple(tiles), tuple(headings), lines, left_over, _limit([tile.picture for tile in tiles])
+    )
 
 
 def _limit(pictures: Sequence[Picture]) -> float:
@@ -145,47 +158,6 @@ def draw_contact(ax: Axes, sheet: Sheet, palette: Palette) -> None:
         ax.text(tile.left, tile.top - 6, caption(tile.layer), fontsize=5.4, color=palette.faint, va="bottom")
 
 
-def fitted(name: str, ems: float) -> str:
-    """A name shortened in the middle to at most `ems` times the font size, by the widths of DejaVu Sans.
-
-    >>> fitted("layer1.0.conv1", 9.0), fitted("encoder.level3.2.conv_1x1", 9.0)
-    ('layer1.0.conv1', 'enco….conv_1x1')
-    """
-    shown = figure_text(name)
-    limit = len(shown)
-    while limit > 1 and _ems(shown) > ems:
-        limit -= 1
-        shown = figure_text(name, limit)
-    return shown
-
-
-def name_lines(name: str, ems: float, most: int) -> list[str]:
-    """A name on one line, or where `most` is 2 and it must, on two: broken after a dot, slash or underscore.
-
-    >>> name_lines("net.level3_0.spp_dw.0.conv", 9.5, 2)
-    ['net.level3_0.spp_', 'dw.0.conv']
-    """
-    shown = figure_text(name)
-    if most == 1 or _ems(shown) <= ems:
-        return [fitted(name, ems)]
-    breaks = [k for k in range(1, len(shown)) if shown[k - 1] in "./_" and _ems(shown[:k]) <= ems]
-    whole = [k for k in breaks if _ems(shown[k:]) <= ems]
-    at = (whole or breaks or [len(shown) // 3])[-1]
-    return [fitted(shown[:at], ems), fitted(shown[at:], ems)]
-
-
-def _ems(text: str) -> float:
-    return sum(_WIDTHS.get(char, 0.65) for char in text)
-
-
-_WIDTHS = {
-    **dict.fromkeys("ijl|'", 0.28),
-    **dict.fromkeys(".,:; frt()[]-/", 0.4),
-    **dict.fromkeys("mwMW@%…", 1.0),
-    **dict.fromkeys("ckszvxyJLT_", 0.58),
-}
-
-
 def caption(layer: LayerResult) -> str:
     """Groups, and rms r over its isotropic null: within groups, or, marked °, across where no group has a pair."""
     pairs, mark = (layer.within, "") if layer.within is not None else (layer.across, "°")
@@ -218,6 +190,9 @@ def contact_figure(models: Sequence[ModelResult], palette: Palette) -> Figure:
     draw_contact(ax, sheet, palette)
     ax.text(_MARGIN, 46, "r between the filters of every layer", fontsize=11, color=palette.ink, va="center")
     ax.text(_MARGIN, 88, _LEGEND, fontsize=6.5, color=palette.faint, va="center")
+    if sheet.left_over:
+        text = f"the first {MOST} of {MOST + sheet.left_over} layers; choose others by --include or --top"
+        ax.text(_MARGIN, sheet.height - 30, text, fontsize=8, color=palette.ink, va="center")
     bar = figure.add_axes(
         (1 - (_MARGIN + 300) / sheet.width, 1 - 58 / sheet.height, 300 / sheet.width, 22 / sheet.height)
     )

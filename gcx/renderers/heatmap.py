@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gcx.renderers.cells import decimal, root, shape_text
 from gcx.renderers.escape import figure_text
+from gcx.renderers.labels import fitted
 from gcx.renderers.prose import plural
 from gcx.renderers.theme import Palette, lookup_table, rgba
 from gcx.results import LayerResult, Picture
@@ -24,6 +25,8 @@ CHANCE_WIDTHS = 5.0
 LINES = 64
 """Boundaries of more groups than this would cover what they bound."""
 _BINS = 60
+_TITLE_EMS = 42.0
+"""Room for a name over a heatmap, in multiples of its font size (bold)."""
 
 
 def chance_width(picture: Picture) -> float:
@@ -154,7 +157,7 @@ def heatmap_figure(layer: LayerResult, picture: Picture, palette: Palette) -> Fi
 
     figure = Figure(figsize=(9.6, 5.6), facecolor=palette.page)
     figure.text(
-        0.055, 0.945, figure_text(layer.name, 90), fontsize=13, weight="bold", color=palette.ink, parse_math=False
+        0.055, 0.945, fitted(layer.name, _TITLE_EMS), fontsize=13, weight="bold", color=palette.ink, parse_math=False
     )
     figure.text(0.055, 0.9, facts(layer), fontsize=8.5, color=palette.faint, parse_math=False)
     limit = color_limit(picture)

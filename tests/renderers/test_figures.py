@@ -17,9 +17,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from renderers.builders import HOSTILE, layer, model, picture, report
 
-from gcx.errors import printable
 from gcx.renderers.base import RenderOptions, by_name
-from gcx.renderers.contact import caption, compose, draw_contact, fitted, lay_out, name_lines, tile_image
+from gcx.renderers.contact import MOST, caption, compose, draw_contact, lay_out, tile_image
 from gcx.renderers.figures import FIGURES, quiet_matplotlib, report_figure
 from gcx.renderers.heatmap import (
     chance_width,
@@ -30,6 +29,7 @@ from gcx.renderers.heatmap import (
     draw_kernels,
     draw_scale,
 )
+from gcx.renderers.labels import fitted, name_lines
 from gcx.renderers.theme import PALETTES, lookup_table, rgba
 
 LIGHT = PALETTES["light"]
@@ -240,6 +240,35 @@ def test_kernels_that_hardly_differ_show_no_contrast() -> None:
     assert [label.get_text() for label in bar.get_yticklabels()] == [".120", ".132"]
 
 
+def test_a_sheet_of_too_many_layers_says_how_many_it_leaves_out() -> None:
+    made = picture(16, 4, 36)
+    layers = tuple(layer(f"l{k}", (16, 4, 3, 3), 4, picture=made) for k in range(700))
+    sheet = lay_out([model(layers, path="a.pt"), model(layers, path="b.pt")])
+    assert len(sheet.tiles) == MOST
+    assert sheet.left_over == 1400 - MOST
+    assert sheet.tiles[699].layer is layers[699]
+    assert sheet.tiles[-1].layer is layers[MOST - 701]
+    assert sheet.height < 2**16
+    assert lay_out([model(layers[:5])]).left_over == 0
+
+
+def test_layers_without_a_pair_can_be_drawn() -> None:
+    empty = np.zeros(200, int)
+    lonely = replace(picture(2, 1, 9), r=np.full((1, 1), np.nan, np.float32), edges=(0, 1), within_counts=empty)
+    one = layer("lonely", (1, 8, 3, 3), picture=lonely)
+    dead = layer("dead", (8, 8, 3, 3), picture=replace(picture(8, 2, 36), r=np.full((8, 8), np.nan, np.float32)))
+    for layers in ((one,), (dead,), (one, dead)):
+        assert by_name("png").render(report(model(layers)), RenderOptions())
+
+
+def test_long_titles_fit_their_figure() -> None:
+    for name in ("W" * 300, "backbone.stage_2.block_10.depthwise_conv." * 5):
+        figure = report_figure(report(model((replace(GROUPED, name=name),))), LIGHT)
+        box = figure.texts[0].get_window_extent(FigureCanvasAgg(figure).get_renderer())
+        assert box.x1 <= figure.bbox.width
+        assert "…" in figure.texts[0].get_text()
+
+
 def test_captions() -> None:
     assert caption(layer("dw", (96, 1, 3, 3), 96, rms=0.3)) == "g96  .190° / .354"
     assert caption(layer("d", (8, 8, 3, 3), 1, rms=0.3)) == "g1?  .300 / .119"
@@ -297,7 +326,7 @@ def test_hostile_names_stay_text_in_every_figure() -> None:
     for name in HOSTILE:
         one = report(model((layer(name, (8, 2, 3, 3), 4, picture=picture(8, 4, 18)),)))
         texts = svg_texts(by_name("svg").render(one, RenderOptions()))  # type: ignore[arg-type]
-        assert not name or len(printable(name)) > 90 or printable(name) in texts
+        assert not name or fitted(name, 42.0) in texts
     for kind in ("png", "pdf"):
         assert by_name(kind).render(sheet, RenderOptions())
 
