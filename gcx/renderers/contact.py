@@ -27,12 +27,16 @@ SIZES = ((4, 420), (12, 300), (32, 200), (160, 156))
 _SMALLEST = 130
 MOST = 1000
 """Tiles that one sheet has at most."""
+_NARROWEST = 1480
+"""Pixels that the title and the scale need beside each other."""
 _WIDTH = 2240
 """Pixels of a row of tiles: 11.2 inches."""
 _LABEL = 50
 _LINE = 18
 _GAP = 18
 _HEADING = 56
+_SECTION = 34
+"""Room between the tiles of one model and the heading of the next."""
 _TOP = 120
 _MARGIN = 50
 _LEGEND = (
@@ -95,8 +99,8 @@ def lay_out(models: Sequence[ModelResult]) -> Sheet:
             row, column = divmod(k, columns)
             left = _MARGIN + column * (size + _GAP)
             tiles.append(Tile(layer, picture, left, top + row * (size + label + _GAP) + label, size))
-        top += -(-len(layers) // columns) * (size + label + _GAP)
-    width = max(2 * _MARGIN + columns * (size + _GAP) - _GAP, 1100)
+        top += -(-len(layers) // columns) * (size + label + _GAP) + _SECTION
+    width = max(2 * _MARGIN + columns * (size + _GAP) - _GAP, _NARROWEST)
     return Sheet(
         width, top + _MARGIN, tuple(tiles), tuple(headings), lines, left_over, _limit([tile.picture for tile in tiles])
     )
