@@ -1,0 +1,121 @@
+"""What gcx cannot answer: one line on stderr, exit 2, nothing on stdout, nothing written, no traceback."""
+
+import re
+
+import pytest
+
+from gcx.cli.app import run
+
+
+def refused(capfdbinary, arguments, *, says):
+    code = run([str(argument) for argument in arguments])
+    out, err = (stream.decode() for stream in capfdbinary.readouterr())
+    assert code == 2, err
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert re.search(says, err), err
+    return err
+
+
+def files(folder):
+    (folder / "folder").mkdir()
+    (folder / "empty.pt").write_bytes(b"")
+    (folder / "text.pt").write_text("hello, I am a text file\n" * 20)
+    (folder / "page.pt").write_text("<!DOCTYPE html><html><body>404</body></html>")
+    (folder / "lfs.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("missing.pt", "missing.pt: no such file"),
+        ("folder", "is a directory"),
+        ("empty.pt", "empty.pt: is empty"),
+        ("text.pt", "text"),
+        ("page.pt", "HTML"),
+        ("lfs.pt", "(?i)git.lfs"),
+        ("nul\0name.pt", "is not a file name"),
+    ],
+)
+@pytest.mark.parametrize("command", ["correlate", "layers"])
+def test_files_that_are_no_checkpoints(capfdbinary, tmp_path, command, name, says):
+    refused(capfdbinary, [command, str(files(tmp_path)) + "/" + name], says=says)
+
+
+@pytest.mark.parametrize("keep", [10, 100, 0.5, 0.99])
+def test_truncated_zip(capfdbinary, tmp_path, torch_file, keep):
+    content = torch_file.read_bytes()
+    cut = tmp_path / "cut.pt"
+    cut.write_bytes(content[: int(keep if keep > 1 else keep * len(content))])
+    refused(capfdbinary, ["correlate", cut], says="cut.pt: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--include", "stam*"], r"--include 'stam\*' matches no layer; did you mean 'stem.0'"),
+        (["--exclude", "zzz"], "--exclude 'zzz' matches no layer"),
+        (["--groups", "zzz=2"], "--groups 'zzz=2' matches no layer"),
+        (["--groups", "grouped.0=5"], "5"),
+        (["--groups", "grouped.0"], "has no GLOB=N"),
+        (["--groups", "grouped.0=two"], "'two' is not a positive whole number"),
+        (["--groups", "grouped.0=0"], "'0' is not a positive whole number"),
+        (["--groups", "=4"], "has no GLOB=N"),
+        (["--sort", "colour"], "cannot sort by 'colour'"),
+        (["--format", "word"], "there is no format 'word'"),
+        (["--export", "out.docx"], "suffix '.docx'"),
+        (["--export", "no/such/folder/out.json"], "its folder does not exist"),
+        (["--measure", "spearman"], "spearman"),
+        (["--virtual-groups", "1"], "virtual-groups"),
+        (["--seed", "-1"], "seed"),
+        (["--no-such-option"], "(?i)no such option"),
+        (["--weights", "ema"], "(?i)ema|moving average"),
+    ],
+)
+def test_options_that_cannot_be_meant(capfdbinary, torch_file, tmp_path, monkeypatch, options, says):
+    monkeypatch.chdir(tmp_path)
+    refused(capfdbinary, ["correlate", torch_file, *options], says=says)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [["correlate"], ["frobnicate"], ["explain", "no-such-key"], ["layers"]])
+def test_commands_that_cannot_be_meant(capfdbinary, arguments):
+    refused(capfdbinary, arguments, says="")
+
+
+def test_one_bad_model_of_two_writes_nothing(capfdbinary, torch_file, tmp_path):
+    target = tmp_path / "out.json"
+    refused(capfdbinary, ["correlate", torch_file, tmp_path / "gone.pt", "-o", target], says="gone.pt")
+    assert not target.exists()
+
+
+def test_a_name_cannot_write_to_the_terminal(capfdbinary, tmp_path):
+    err = refused(capfdbinary, ["correlate", tmp_path / "a\x1b[31m\nb\u202e.pt"], says=r"\\x1b\[31m\\nb|\\x1b\[31m\\x0ab")
+    assert "\x1b" not in err
+    assert "\u202e" not in err
+
+
+def test_debug_shows_the_traceback(capfdbinary, tmp_path):
+    assert run(["correlate", str(tmp_path / "gone.pt"), "--debug"]) == 2
+    err = capfdbinary.readouterr().err.decode()
+    assert "Traceback" in err
+    assert err.rstrip().splitlines()[-1].startswith("error: ")
+
+
+def test_a_bug_is_not_a_crossed_gate(capfdbinary, torch_file, monkeypatch):
+    def broken(*_args, **_kwargs):
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setattr("gcx.pipeline.assemble", broken)
+    refused(capfdbinary, ["correlate", torch_file], says="internal error: ZeroDivisionError: boom; please report")
+
+
+def test_out_of_memory_is_one_line(capfdbinary, torch_file, monkeypatch):
+    def hungry(*_args, **_kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr("gcx.measures.measure_layer", hungry)
+    refused(capfdbinary, ["correlate", torch_file], says="out of memory")
