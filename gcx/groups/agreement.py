@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
 
 from gcx.groups.candidates import Candidate, prior
 from gcx.groups.network import Emitter, Node
@@ -17,6 +19,8 @@ ABSENT = -2.0
 """The lead of a grouped count over the dense one where no grouped count fits at all."""
 HABIT = 1.0
 HABIT_SHARE = 3.0
+HABIT_POINTWISE = 2.0
+COUNT_FIRST = 0.68
 RARE = 0.1
 MINIMUM = -1.0
 """A grouped count with a lower score shows no habit."""
@@ -39,7 +43,11 @@ def agree(convs: Sequence[Emitter], tables: Tables) -> None:
         if members[0].shape[1] > 1:
             _vote(members, tables)
         else:
-            _vote_depthwise(members, tables)
+            blocks: dict[int, list[Emitter]] = defaultdict(list)
+            for conv in members:
+                blocks[block_of(conv).convs].append(conv)
+            for alike in blocks.values():
+                _vote_depthwise(alike, tables)
     for table in tables.values():
         table.sort(key=lambda candidate: (-candidate.score, candidate.groups))
 
@@ -57,38 +65,73 @@ def place(conv: Emitter) -> tuple[object, ...]:
     return (conv.node.path[len(block_of(conv).path) :], *conv.shape[2:], conv.shape[1] == 1)
 
 
+@dataclass(frozen=True)
+class _Habit:
+    """The one count, or the one width, that a network shows wherever not much speaks for dense."""
+
+    count: int | None
+    width: int | None
+    share: float
+    """Of all convolutions that could be grouped."""
+    pointwise: float
+    """The share of kernels of size 1 among those that show it."""
+
+    def bonus(self, pointwise: bool) -> float:
+        usual = HABIT * min(1.0, self.share / RARE) + HABIT_SHARE * self.share
+        # Where most of a network is grouped, a shuffle mixes the groups, and pointwise ones are nothing special.
+        throughout = min(1.0, max(0.0, (self.share - 0.2) / 0.15))
+        return usual + (HABIT_POINTWISE * self.pointwise * throughout if pointwise else 0.0)
+
+    def favours(self, conv: Emitter, candidate: Candidate) -> bool:
+        if candidate.groups == 1 or candidate.source is None or candidate.source.kind == "split":
+            return False
+        return candidate.groups == self.count or (conv.shape[1] == self.width and candidate.reads_direct)
+
+
 def _follow_habits(convs: Sequence[Emitter], tables: Tables) -> None:
-    """Favour the one count or the one width that a network shows wherever not much speaks for dense."""
+    """Favour what the network does elsewhere."""
+    eligible = [conv for conv in convs if conv.shape[1] > 1 and conv.index > 0]
+    habit = _habit(eligible, tables)
+    if habit is None:
+        return
+    for conv in eligible:
+        table = tables[conv.index]
+        weak = _dense_is_weak(table)
+        bonus = habit.bonus(prod(conv.shape[2:]) == 1)
+        for candidate in table:
+            if habit.favours(conv, candidate):
+                candidate.add(bonus if weak else bonus / 2)
+        unheard = habit.count is not None and all(candidate.groups != habit.count for candidate in table)
+        if habit.count is not None and unheard and weak and conv.shape[0] % habit.count == 0:
+            table.append(Candidate(habit.count, prior(conv.shape, habit.count) + bonus, None, bonus))
+
+
+def _habit(eligible: Sequence[Emitter], tables: Tables) -> _Habit | None:
     counts: Counter[int] = Counter()
     widths: Counter[int] = Counter()
-    eligible = [conv for conv in convs if conv.shape[1] > 1 and conv.index > 0]
+    pointwise = 0
     for conv in eligible:
-        dense_is_weak = all(candidate.weak for candidate in tables[conv.index] if candidate.groups == 1)
-        grouped = [c for c in tables[conv.index] if c.groups > 1 and c.reads_direct and c.score > MINIMUM]
-        if dense_is_weak and grouped:
+        table = tables[conv.index]
+        grouped = [candidate for candidate in table if candidate.groups > 1 and candidate.score > MINIMUM][:1]
+        if grouped and grouped[0].reads_direct and _dense_is_weak(table):
             counts[grouped[0].groups] += 1
             widths[conv.shape[1]] += 1
+            pointwise += prod(conv.shape[2:]) == 1
     total = sum(counts.values())
     if total < 2:
-        return
+        return None
     count, n_count = counts.most_common(1)[0]
     width, n_width = widths.most_common(1)[0]
+    # A width is a habit of its own only where the counts differ.
+    by_count = n_count > COUNT_FIRST * n_width
+    if (n_count if by_count else n_width) <= total / 2:
+        return None
     share = max(n_count, n_width) / len(eligible)
-    habit = HABIT * min(1.0, share / RARE) + HABIT_SHARE * share
-    for conv in eligible:
-        dense_is_weak = all(candidate.weak for candidate in tables[conv.index] if candidate.groups == 1)
-        unheard = all(candidate.groups != count for candidate in tables[conv.index])
-        if n_count >= n_width and n_count > total / 2 and dense_is_weak and unheard and conv.shape[0] % count == 0:
-            tables[conv.index].append(Candidate(count, prior(conv.shape, count) + habit, None, habit))
-        for candidate in tables[conv.index]:
-            by_count = n_count >= n_width and candidate.groups == count and n_count > total / 2
-            by_width = n_width > n_count and conv.shape[1] == width and n_width > total / 2
-            if (
-                candidate.groups > 1
-                and candidate.source is not None
-                and (by_count or (by_width and candidate.reads_direct))
-            ):
-                candidate.add(habit if dense_is_weak else habit / 2)
+    return _Habit(count if by_count else None, None if by_count else width, share, pointwise / total)
+
+
+def _dense_is_weak(table: list[Candidate]) -> bool:
+    return all(candidate.weak for candidate in table if candidate.groups == 1)
 
 
 def _read_from_alike(members: list[Emitter], tables: Tables) -> None:

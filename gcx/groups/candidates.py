@@ -38,7 +38,7 @@ class Candidate:
 
     @property
     def reads_direct(self) -> bool:
-        return self.source is not None and self.source.kind == "direct"
+        return self.source is not None and self.source.kind in ("direct", "joined")
 
 
 def candidates(
@@ -97,6 +97,8 @@ def prior(shape: tuple[int, ...], groups: int) -> float:
     score = 1.0 if inward == out else 0.0 if inward < out else -1.5
     if groups == out:
         score -= 2.0
+    if inward % out and out % inward:
+        score -= 1.5
     if prod(kernel) == 1:
         score -= 2.5
     elif inward > out:
@@ -112,11 +114,17 @@ def _fit(shape: tuple[int, ...], groups: int, source: Source) -> float:
         score -= 0.8
     if source.kind == "residual" and per_group > 1:
         score -= 1.2
+    if per_group == 1 and source.kind == "parallel":
+        score -= 1.0
     if groups > 1 and per_group > 1:
         if source.kind == "twin":
             score += 2.5 if prod(kernel) == 1 else 0.0
-        elif source.kind in ("entry", "parallel", "residual"):
+        elif source.kind == "entry":
             score -= 0.5
+        elif source.kind == "linear":
+            score -= 2.0
+        elif source.kind in ("parallel", "residual"):
+            score -= 1.5
         elif source.kind == "split":
             score -= 0.0 if per_group * groups == out else 1.0
         elif source.kind not in ("direct", "joined"):

@@ -42,10 +42,16 @@ def confidence(conv: Emitter, table: list[Candidate]) -> Confidence:
         return "likely" if odd else "certain"
     certain, likely = LEADS[_case(best, per_group, prod(kernel) == 1)]
     lead = best.score - table[1].score if len(table) > 1 else ALONE
-    doubtful = best.groups == 1 and best.weak and any(other.agreement > 0 for other in table[1:])
+    doubtful = best.groups == 1 and _doubtful(best, table[1:])
     if certain is not None and lead >= certain and not doubtful:
         return "certain"
     return "likely" if lead >= likely else "ambiguous"
+
+
+def _doubtful(dense: Candidate, others: list[Candidate]) -> bool:
+    """Whether something speaks for another count where little, or only another guess, speaks for the dense one."""
+    guessed = dense.source is not None and dense.source.kind == "mirror"
+    return any((dense.weak and other.agreement > 0) or (guessed and other.reads_direct) for other in others)
 
 
 def _case(best: Candidate, per_group: int, pointwise: bool) -> str:
@@ -54,7 +60,8 @@ def _case(best: Candidate, per_group: int, pointwise: bool) -> str:
         return "dense, from a good source" if good else "dense, otherwise"
     if per_group > 1:
         return "grouped" if best.reads_direct and not pointwise else "grouped, pointwise or indirect"
-    return "depthwise" if best.source is not None else "depthwise, from nowhere"
+    shown = best.source is not None and best.source.kind not in ("parallel", "split")
+    return "depthwise" if shown else "depthwise, from nowhere"
 
 
 def alternatives(table: list[Candidate]) -> tuple[int, ...]:
@@ -94,6 +101,7 @@ def _where(network: Network, source: Source) -> str:
     name = f"`{network.emitters[source.emitter].name}`"
     return {
         "direct": f"{name} before it has",
+        "linear": f"{name} before it has",
         "behind": f"{name} further before it has",
         "entry": f"{name} before its block has",
         "parallel": f"{name} beside it reads",

@@ -20,6 +20,7 @@ from gcx.groups.transposed import Transposed, recognise
 ROUNDS = 2
 """Once in file order, and once more with what the whole network has said."""
 FIRM_LEAD = 2.0
+UNRIVALLED = 4.0
 
 MASKED = "a tensor shaped like the weight lies beside it; groups that a mask makes are not seen in the shapes"
 
@@ -141,7 +142,7 @@ def _solve(
             fixed[conv.index] = groups or (layout.groups if layout is not None else 1)
     known = Known()
     tables: dict[int, list[Candidate]] = {}
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         handed_on: set[int] = set()
         for emitter in network.emitters:
             if emitter.index in fixed:
@@ -149,7 +150,8 @@ def _solve(
             elif emitter.kind == "conv":
                 sources = find_sources(network, emitter, known)
                 tables[emitter.index] = candidates(emitter.shape, sources, handed_on, usual_rank)
-            _learn(known, emitter, tables, layouts)
+            if number == 0:
+                _learn(known, emitter, tables, layouts)
             handed_on.add(emitter.channels)
         free = [conv for conv in convs if conv.index not in fixed]
         agree(free, tables)
@@ -165,6 +167,7 @@ def _learn(
     index = emitter.index
     known.depthwise.discard(index)
     known.firm.discard(index)
+    known.unrivalled.discard(index)
     if emitter.kind == "norm" and index - 1 in known.depthwise:
         known.depthwise.add(index)
     if emitter.kind != "conv":
@@ -176,8 +179,11 @@ def _learn(
     if emitter.shape[1] == 1 and best.groups == emitter.shape[0] > 1:
         known.depthwise.add(index)
     good = not best.weak and best.source is not None and best.source.kind != "mirror"
-    if good and (len(table) == 1 or best.score - table[1].score >= FIRM_LEAD):
+    lead = best.score - table[1].score if len(table) > 1 else UNRIVALLED
+    if good and lead >= FIRM_LEAD:
         known.firm.add(index)
+    if lead >= UNRIVALLED:
+        known.unrivalled.add(index)
 
 
 def _resolution(

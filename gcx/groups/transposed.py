@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from gcx.groups.levels import handed_on
 from gcx.groups.network import Emitter, Network
-from gcx.groups.sources import handed_on
 from gcx.layers import Confidence
 
 WORDS = frozenset(
