@@ -17,7 +17,9 @@ from gcx.renderers.theme import Palette, lookup_table, rgba
 from gcx.results import LayerResult, ModelResult, Picture
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.backend_bases import RendererBase
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -148,8 +150,10 @@ def compose(sheet: Sheet, palette: Palette) -> NDArray[Any]:
 
 
 def draw_contact(ax: Axes, sheet: Sheet, palette: Palette) -> None:
-    """Draw the sheet on `ax`, in its pixels: tiles with name, groups, rms r and what chance gives."""
-    ax.imshow(compose(sheet, palette), interpolation="nearest", aspect="equal")
+    """Draw the sheet on `ax`, which is as large as the sheet: tiles with name, groups, rms r and what chance gives."""
+    ax.set_xlim(0, sheet.width)
+    ax.set_ylim(sheet.height, 0)
+    ax.add_artist(_pixels(compose(sheet, palette)))
     ax.set_axis_off()
     for text, top in sheet.headings:
         shown = figure_text(text, sheet.width // 20)
@@ -160,6 +164,24 @@ def draw_contact(ax: Axes, sheet: Sheet, palette: Palette) -> None:
             at = tile.top - 25 - k * _LINE
             ax.text(tile.left, at, line, fontsize=_NAME_SIZE, color=palette.ink, va="bottom", parse_math=False)
         ax.text(tile.left, tile.top - 6, caption(tile.layer), fontsize=5.4, color=palette.faint, va="bottom")
+
+
+def _pixels(image: NDArray[Any]) -> Artist:
+    """An image drawn pixel by pixel from the lower left of its Axes: `imshow` would resample what fits already."""
+    import numpy as np
+    from matplotlib.artist import Artist
+
+    class Pixels(Artist):
+        upside_down = np.ascontiguousarray(image[::-1])
+
+        def draw(self, renderer: RendererBase) -> None:
+            context = renderer.new_gc()
+            x, y = (0.0, 0.0) if self.axes is None else self.axes.bbox.p0
+            renderer.draw_image(context, x, y, self.upside_down)
+            context.restore()
+            self.stale = False
+
+    return Pixels()
 
 
 def caption(layer: LayerResult) -> str:

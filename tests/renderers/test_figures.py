@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import subprocess
@@ -214,7 +215,7 @@ def test_the_contact_sheet_shows_every_layer_with_its_numbers() -> None:
     assert texts[0] == "0.pt"
     assert texts[1:3] == ["layer0.conv", "g4  .159 / .169"]
     assert len(texts) == 1 + 2 * 29
-    assert len(ax.images) == 1
+    assert len(ax.artists) == 1
     image = compose(sheet, LIGHT)
     assert image.shape == (sheet.height, sheet.width, 4)
     assert image[0, 0].tolist() == [0, 0, 0, 0]
@@ -267,6 +268,24 @@ def test_long_titles_fit_their_figure() -> None:
         box = figure.texts[0].get_window_extent(FigureCanvasAgg(figure).get_renderer())
         assert box.x1 <= figure.bbox.width
         assert "…" in figure.texts[0].get_text()
+
+
+def test_the_tiles_stand_pixel_by_pixel_where_they_were_laid_out() -> None:
+    layers = tuple(layer(f"l{k}", (16, 4, 3, 3), 4, picture=picture(16, 4, 36, seed=k)) for k in range(5))
+    drawn = report(model(layers))
+    sheet = lay_out(drawn.models)
+    shown = np.asarray(Image.open(io.BytesIO(by_name("png").render(drawn, RenderOptions()))))  # type: ignore[arg-type]
+    assert shown.shape[:2] == (sheet.height, sheet.width)
+    for tile in sheet.tiles:
+        place = np.s_[tile.top : tile.top + tile.size, tile.left : tile.left + tile.size]
+        assert (shown[place] == tile_image(tile.picture, tile.size, sheet.limit, LIGHT)).all()
+    svg = ET.fromstring(by_name("svg").render(drawn, RenderOptions()))  # type: ignore[arg-type]
+    (image, *_) = svg.iter("{http://www.w3.org/2000/svg}image")
+    assert float(image.get("width", 0)) == pytest.approx(sheet.width * 72 / 200, abs=0.1)
+    data = image.get("{http://www.w3.org/1999/xlink}href", "").split(",", 1)[1]
+    inside = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    assert image.get("transform", "").startswith("scale(1 -1)")
+    assert (inside[::-1] == compose(sheet, LIGHT)).all()
 
 
 def test_captions() -> None:
