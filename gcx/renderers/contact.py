@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from gcx.renderers.cells import decimal
 from gcx.renderers.escape import figure_text
 from gcx.renderers.heatmap import chance_width, colored
-from gcx.renderers.labels import name_lines, width_in_ems
+from gcx.renderers.labels import fitted, name_lines, width_in_ems
 from gcx.renderers.theme import Palette, lookup_table, rgba
 from gcx.results import LayerResult, ModelResult, Picture
+from gcx.settings import Measure
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -47,6 +48,8 @@ _LEGEND = (
 )
 _NAME_SIZE = 5.8
 _NAME_PIXELS = _NAME_SIZE / 72 * DPI
+_HEADING_PIXELS = 11 / 72 * DPI
+"""Of an em of headings, which are bold."""
 _FEWEST_PIXELS = 12
 """Pixels of a group below which its boundaries would be clutter."""
 
@@ -156,7 +159,7 @@ def draw_contact(ax: Axes, sheet: Sheet, palette: Palette) -> None:
     ax.add_artist(_pixels(compose(sheet, palette)))
     ax.set_axis_off()
     for text, top in sheet.headings:
-        shown = figure_text(text, sheet.width // 20)
+        shown = fitted(text, (sheet.width - 2 * _MARGIN) / _HEADING_PIXELS)
         ax.text(_MARGIN, top + 30, shown, fontsize=10, weight="bold", color=palette.ink, va="bottom", parse_math=False)
     for tile in sheet.tiles:
         lines = name_lines(tile.layer.name, tile.size / _NAME_PIXELS, sheet.name_lines)
@@ -206,7 +209,7 @@ def draw_contact_scale(ax: Axes, limit: float, palette: Palette) -> None:
         spine.set_visible(False)
 
 
-def contact_figure(models: Sequence[ModelResult], palette: Palette) -> Figure:
+def contact_figure(models: Sequence[ModelResult], palette: Palette, measure: Measure = "pearson") -> Figure:
     """One sheet of every layer that has a picture."""
     from matplotlib.figure import Figure
 
@@ -214,7 +217,8 @@ def contact_figure(models: Sequence[ModelResult], palette: Palette) -> Figure:
     figure = Figure(figsize=(sheet.width / DPI, sheet.height / DPI), dpi=DPI, facecolor=palette.page)
     ax = figure.add_axes((0, 0, 1, 1))
     draw_contact(ax, sheet, palette)
-    ax.text(_MARGIN, 46, "r between the filters of every layer", fontsize=11, color=palette.ink, va="center")
+    title = f"r{'' if measure == 'pearson' else ' (cosine)'} between the filters of every layer"
+    ax.text(_MARGIN, 46, title, fontsize=11, color=palette.ink, va="center")
     ax.text(_MARGIN, 88, _LEGEND, fontsize=6.5, color=palette.faint, va="center")
     if sheet.left_over:
         text = f"the first {MOST} of {MOST + sheet.left_over} layers; choose others by --include or --top"

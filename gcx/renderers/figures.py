@@ -55,9 +55,10 @@ def report_figure(report: Report, palette: Palette) -> Figure:
     """The figure that shows a report; one without pictures says so."""
     drawn = [layer for model in report.models for layer in model.measured if layer.picture is not None]
     if len(drawn) == 1 and drawn[0].picture is not None:
-        return heatmap_figure(drawn[0], drawn[0].picture, palette)
+        return heatmap_figure(drawn[0], drawn[0].picture, palette, report.settings.measure)
     if drawn:
-        return contact_figure([model for model in report.models if any(c.picture for c in model.measured)], palette)
+        models = [model for model in report.models if any(layer.picture for layer in model.measured)]
+        return contact_figure(models, palette, report.settings.measure)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 1.5), facecolor=palette.page)

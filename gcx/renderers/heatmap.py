@@ -14,6 +14,7 @@ from gcx.renderers.labels import fitted
 from gcx.renderers.prose import plural
 from gcx.renderers.theme import Palette, lookup_table, rgba
 from gcx.results import LayerResult, Picture
+from gcx.settings import Measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,7 +152,7 @@ def draw_histogram(ax: Axes, picture: Picture, palette: Palette) -> None:
     _frame(ax, palette, sides=("bottom",))
 
 
-def heatmap_figure(layer: LayerResult, picture: Picture, palette: Palette) -> Figure:
+def heatmap_figure(layer: LayerResult, picture: Picture, palette: Palette, measure: Measure = "pearson") -> Figure:
     """The whole picture of one layer."""
     from matplotlib.figure import Figure
 
@@ -159,7 +160,8 @@ def heatmap_figure(layer: LayerResult, picture: Picture, palette: Palette) -> Fi
     figure.text(
         0.055, 0.945, fitted(layer.name, _TITLE_EMS), fontsize=13, weight="bold", color=palette.ink, parse_math=False
     )
-    figure.text(0.055, 0.9, facts(layer), fontsize=8.5, color=palette.faint, parse_math=False)
+    about = facts(layer) if measure == "pearson" else f"{facts(layer)}  ·  r is the cosine"
+    figure.text(0.055, 0.9, about, fontsize=8.5, color=palette.faint, parse_math=False)
     limit = color_limit(picture)
     draw_heatmap(figure.add_axes((0.055, 0.075, 0.455, 0.78)), picture, palette, limit)
     draw_scale(figure.add_axes((0.545, 0.16, 0.018, 0.62)), picture, palette, limit)

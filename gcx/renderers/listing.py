@@ -96,7 +96,7 @@ def declarations(model: ModelListing) -> Iterator[str]:
 def listing_lines(model: ModelListing) -> Iterator[Line]:
     """What is to be said of one model beside its table of layers."""
     for note in model.notes:
-        yield Line("file", note)
+        yield Line("note", note)
     if model.layers:
         weights = sum(layer.parameters for layer in model.layers)
         yield Line("convolutions", f"{len(model.layers)}, with {weights:,} weights")

@@ -103,7 +103,7 @@ def groups_line(layers: Sequence[LayerResult | ListedLayer]) -> Line:
 def model_lines(model: ModelResult, settings: Settings) -> Iterator[Line]:
     """What is to be said of one model beside its table."""
     for note in model.notes:
-        yield Line("file", note)
+        yield Line("note", note)
     changes = [text for changed, text in _changes(settings) if changed]
     if changes:
         yield Line("r is", ", ".join(changes))
@@ -178,7 +178,10 @@ def legend_lines(models: Iterable[ModelResult]) -> Iterator[Line]:
     layers = [layer for model in models for layer in model.measured]
     if not layers:
         return
-    yield Line("chance", "rms r when each filter's kernels stand in random channel order", "legend")
+    chance = "rms r when each filter's kernels stand in random channel order"
+    if any(layer.weight_shape[1] == 1 for layer in layers):
+        chance += " (of one channel: when filters have random directions)"
+    yield Line("chance", chance, "legend")
     if any(layer.across is not None for layer in layers):
         text = "channel order is arbitrary across groups: read rms r beside its chance, never alone"
         if any(layer.across.order_free for layer in layers if layer.across):

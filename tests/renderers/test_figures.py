@@ -169,6 +169,18 @@ def test_one_layer_is_a_heatmap_with_its_facts() -> None:
     assert len(report_figure(report(model((dense,))), LIGHT).axes) == 3
 
 
+def test_figures_say_when_r_is_the_cosine() -> None:
+    for layers in ((GROUPED,), (GROUPED, GROUPED)):
+        plain = report(model(layers))
+        cosine = replace(plain, settings=replace(plain.settings, measure="cosine"))
+        said = []
+        for made in (plain, cosine):
+            figure = report_figure(made, LIGHT)
+            texts = [*figure.texts, *(text for ax in figure.axes for text in ax.texts)]
+            said.append(any("cosine" in text.get_text() for text in texts))
+        assert said == [False, True]
+
+
 def sheet_of(count: int, models: int = 1) -> object:
     layers = tuple(layer(f"layer{k}.conv", (16, 4, 3, 3), 4, picture=picture(16, 4, 36, seed=k)) for k in range(count))
     return lay_out([model(layers, path=f"{k}.pt") for k in range(models)])

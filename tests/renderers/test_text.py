@@ -13,6 +13,8 @@ from html.parser import HTMLParser
 
 import jsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from renderers.builders import HOSTILE, hostile_listing, hostile_report, layer, listing, model, report
 
 from gcx.contract import json_schema, to_mapping
@@ -377,3 +379,22 @@ def test_what_to_type_for_uncertain_groups_can_be_copied_into_a_shell() -> None:
     assert list(declarations(many))[-1] == "and 5 more"
     sure = replace(unsure, groups_confidence="certain")
     assert list(declarations(replace(model, layers=(sure, replace(unsure, problem="empty"))))) == []
+
+
+ANY_TEXT = st.text(st.characters(), max_size=12)
+
+
+@settings(deadline=None, derandomize=True, max_examples=150)
+@given(ANY_TEXT)
+def test_any_name_is_safe_in_any_text(name: str) -> None:
+    made = report(model((layer(name, (8, 2, 3, 3), 4, notes=(name,)), SkippedLayer(name=name, reason=name)), path=name))
+    for renderer in TEXT:
+        text = renderer.render(made, RenderOptions())
+        assert isinstance(text, str)
+        assert all(line.isprintable() for line in text.split("\n"))
+    assert str(by_name("terminal").render(made, RenderOptions(width=60, unicode=False))).isascii()
+    assert json.loads(by_name("json").render(made, RenderOptions()))["models"][0]["layers"][0]["name"] == name
+    rows = read_csv(by_name("csv").render(made, RenderOptions()))  # type: ignore[arg-type]
+    assert {row["name"].removeprefix("'") for row in rows} == {printable(name).removeprefix("'")}
+    table = [row for row in str(by_name("markdown").render(made, RenderOptions())).split("\n") if row.startswith("|")]
+    assert len({row.count("|") for row in table}) == 1
