@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -39,11 +40,15 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _gcx(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Declared for --version; the commands do the work."""
+    from gcx.cli.config import configured
+
+    settings = configured(Path())
+    context.default_map = {"correlate": settings, "layers": settings}
 
 
 commands.register(app)

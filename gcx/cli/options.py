@@ -37,28 +37,92 @@ Groups = Annotated[
     typer.Option(
         metavar="GLOB=N",
         show_default=False,
+        envvar="GCX_GROUPS",
+        show_envvar=False,
         help="Declare how many groups the matching layers have. Repeatable; the last match wins.",
     ),
 ]
-Include = Annotated[list[str], typer.Option(metavar="GLOB", show_default=False, help="Only these layers. Repeatable.")]
-Exclude = Annotated[list[str], typer.Option(metavar="GLOB", show_default=False, help="Not these layers. Repeatable.")]
-WhichWeights = Annotated[
-    Weights, typer.Option("--weights", help="Which copy to read where a file holds a moving average (EMA) as well.")
+Include = Annotated[
+    list[str],
+    typer.Option(
+        metavar="GLOB",
+        show_default=False,
+        envvar="GCX_INCLUDE",
+        show_envvar=False,
+        help="Only these layers. Repeatable.",
+    ),
 ]
-StrictGroups = Annotated[bool, typer.Option("--strict-groups", help="Exit 3 where a layer's group count is ambiguous.")]
-WhichMeasure = Annotated[Measure, typer.Option("--measure", help="Correlation of two filters: centred or not.")]
+Exclude = Annotated[
+    list[str],
+    typer.Option(
+        metavar="GLOB",
+        show_default=False,
+        envvar="GCX_EXCLUDE",
+        show_envvar=False,
+        help="Not these layers. Repeatable.",
+    ),
+]
+WhichWeights = Annotated[
+    Weights,
+    typer.Option(
+        "--weights",
+        envvar="GCX_WEIGHTS",
+        show_envvar=False,
+        help="Which copy to read where a file holds a moving average (EMA) as well.",
+    ),
+]
+StrictGroups = Annotated[
+    bool,
+    typer.Option(
+        "--strict-groups",
+        envvar="GCX_STRICT_GROUPS",
+        show_envvar=False,
+        help="Exit 3 where a layer's group count is ambiguous.",
+    ),
+]
+WhichMeasure = Annotated[
+    Measure,
+    typer.Option(
+        "--measure", envvar="GCX_MEASURE", show_envvar=False, help="Correlation of two filters: centred or not."
+    ),
+]
 FoldSign = Annotated[
-    bool, typer.Option("--fold-sign", help="Multiply each filter by the sign of the batch norm that follows it.")
+    bool,
+    typer.Option(
+        "--fold-sign",
+        envvar="GCX_FOLD_SIGN",
+        show_envvar=False,
+        help="Multiply each filter by the sign of the batch norm that follows it.",
+    ),
 ]
 FoldScale = Annotated[
-    bool, typer.Option("--fold-scale", help="Multiply each input channel by the scale of the batch norm before it.")
+    bool,
+    typer.Option(
+        "--fold-scale",
+        envvar="GCX_FOLD_SCALE",
+        show_envvar=False,
+        help="Multiply each input channel by the scale of the batch norm before it.",
+    ),
 ]
 VirtualGroups = Annotated[
     int | None,
-    typer.Option(metavar="N", min=2, show_default=False, help="Negative control: cut dense layers into N groups."),
+    typer.Option(
+        metavar="N",
+        min=2,
+        show_default=False,
+        envvar="GCX_VIRTUAL_GROUPS",
+        show_envvar=False,
+        help="Negative control: cut dense layers into N groups.",
+    ),
 ]
 Induced = Annotated[
-    bool, typer.Option("--induced", help="Cut dense layers by the groups of the layer that reads them.")
+    bool,
+    typer.Option(
+        "--induced",
+        envvar="GCX_INDUCED",
+        show_envvar=False,
+        help="Cut dense layers by the groups of the layer that reads them.",
+    ),
 ]
 Resamples = Annotated[
     int | None,
@@ -68,10 +132,12 @@ Resamples = Annotated[
         min=99,
         max=1_000_000,
         show_default=False,
+        envvar="GCX_N_RESAMPLES",
+        show_envvar=False,
         help="Permutations per p-value. [default: 999, or 20 per test]",
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of every random draw.")]
+Seed = Annotated[int, typer.Option(min=0, envvar="GCX_SEED", show_envvar=False, help="Seed of every random draw.")]
 Sort = Annotated[
     str | None,
     typer.Option(

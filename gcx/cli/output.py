@@ -107,9 +107,9 @@ def write_stdout(content: str | bytes) -> None:
 
 def render_options(theme: str, *, for_stdout: bool) -> RenderOptions:
     """How stdout, or a file, is to look."""
-    from gcx.renderers.options import RenderOptions
+    from gcx.renderers.options import RenderOptions, Theme
 
-    themed = "dark" if theme == "dark" else "light"
+    themed: Theme = "dark" if theme == "dark" else "light"
     if not for_stdout:
         return RenderOptions(theme=themed)
     terminal = sys.stdout is not None and sys.stdout.isatty()

@@ -93,7 +93,9 @@ def test_one_bad_model_of_two_writes_nothing(capfdbinary, torch_file, tmp_path):
 
 
 def test_a_name_cannot_write_to_the_terminal(capfdbinary, tmp_path):
-    err = refused(capfdbinary, ["correlate", tmp_path / "a\x1b[31m\nb\u202e.pt"], says=r"\\x1b\[31m\\nb|\\x1b\[31m\\x0ab")
+    err = refused(
+        capfdbinary, ["correlate", tmp_path / "a\x1b[31m\nb\u202e.pt"], says=r"\\x1b\[31m\\nb|\\x1b\[31m\\x0ab"
+    )
     assert "\x1b" not in err
     assert "\u202e" not in err
 

@@ -1,0 +1,98 @@
+"""Settings from files: `gcx.toml`, or `[tool.gcx]` in `pyproject.toml`, of the current folder.
+
+A flag beats a `GCX_*` variable, which beats the file. Keys are the options' names.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from gcx.errors import UsageError, printable
+
+OWN_FILE = "gcx.toml"
+SHARED_FILE = "pyproject.toml"
+CONFIG_BYTES = 2**20
+
+KEYS: Mapping[str, type] = {
+    "measure": str,
+    "weights": str,
+    "groups": dict,
+    "include": list,
+    "exclude": list,
+    "strict-groups": bool,
+    "fold-sign": bool,
+    "fold-scale": bool,
+    "virtual-groups": int,
+    "induced": bool,
+    "n-resamples": int,
+    "seed": int,
+}
+"""What a file may set: everything that changes a number."""
+KINDS = {
+    str: "a string",
+    dict: "a table of globs to counts",
+    list: "a list of globs",
+    bool: "true or false",
+    int: "a whole number",
+}
+
+
+def configured(folder: Path) -> dict[str, Any]:
+    """Option values from the folder's configuration, by the name of the command's parameter; empty without one.
+
+    Raises:
+        UsageError: not TOML, an unknown key, or a value of the wrong kind; names the file.
+    """
+    for name in (OWN_FILE, SHARED_FILE):
+        table = _table(folder / name, name)
+        if table is not None:
+            return {key.replace("-", "_"): _value(name, key, value) for key, value in table.items()}
+    return {}
+
+
+def _table(path: Path, name: str) -> Mapping[str, Any] | None:
+    """The file's settings, or None where it has none."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as stream:
+            content = stream.read(CONFIG_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", path=name) from error
+    if len(content) > CONFIG_BYTES:
+        raise UsageError(f"is larger than {CONFIG_BYTES} bytes", path=name, cure="a configuration is short")
+    try:
+        document = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        # Other tools' files are theirs to complain about, unless they set gcx up.
+        if name == SHARED_FILE and b"tool.gcx" not in content:
+            return None
+        raise UsageError(f"is not TOML: {error}", path=name) from error
+    if name == OWN_FILE:
+        return document
+    tools = document.get("tool")
+    table = tools.get("gcx") if isinstance(tools, dict) else None
+    if table is not None and not isinstance(table, dict):
+        raise UsageError("[tool.gcx] is not a table", path=name)
+    return table
+
+
+def _value(name: str, key: str, value: Any) -> Any:
+    kind = KEYS.get(key.replace("_", "-"))
+    if kind is None:
+        close = get_close_matches(key, KEYS, n=1)
+        raise UsageError(
+            f"unknown key {printable(key, 100)!r}", path=name, cure=f"did you mean {close[0]!r}?" if close else None
+        )
+    wrong = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
+    if kind is list:
+        wrong = wrong or not all(isinstance(item, str) for item in value)
+    elif kind is dict and not wrong:
+        wrong = not all(isinstance(count, int) and not isinstance(count, bool) for count in value.values())
+    if wrong:
+        raise UsageError(f"{key} is not {KINDS[kind]}", path=name)
+    return [f"{glob}={count}" for glob, count in value.items()] if kind is dict else value
