@@ -9,13 +9,18 @@ MIB = 2**20
 PICKLE_BYTES = 256 * MIB
 """Length of one pickle stream: names and structure, not weights."""
 PICKLE_OPS = 10_000_000
-"""Operations of one pickle; 100,000 tensors take about 3,000,000. Bounds memory too: no operation takes over 200 bytes."""
+"""Operations of one pickle; 100,000 tensors take about 3,000,000. Bounds memory too: none takes over 200 bytes."""
 PICKLE_MEMO = 10_000_000
 """Highest memo index; a larger one is a memory bomb, since real picklers count up."""
 PICKLE_DEPTH = 10_000
 """Nesting of marks on the stack."""
 PICKLE_TEXT = 64 * 2**10
 """Bytes of a text that is decoded; a longer one is no name and is kept as it is."""
+
+MODULES = 1_000_000
+"""Modules in the tree of a pickled one; each place where a shared one stands counts."""
+NAME = 4096
+"""Characters of a name that is put together from the names of modules or nested dicts."""
 
 # --- tensors ---
 VIEW_ELEMENTS = 2**26
@@ -37,6 +42,13 @@ INDEX_BYTES = 100 * MIB
 SHARDS = 10_000
 ONNX_GRAPH = 2048 * MIB
 """Length of an ONNX protobuf, the format's own bound."""
+ONNX_FIELDS = 4_000_000
+"""Protobuf fields looked at in one file; a graph of 100,000 nodes has about 1,500,000."""
+ONNX_NODES = 200_000
+ONNX_DEPTH = 32
+"""Graphs inside nodes of graphs."""
+ONNX_NAME = 65_536
+"""Bytes of one name."""
 
 # --- measuring ---
 BLOCK = 1024

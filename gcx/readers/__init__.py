@@ -7,11 +7,21 @@ from pathlib import PurePath
 from gcx.checkpoint import Checkpoint
 from gcx.errors import CheckpointError, GcxError
 from gcx.readers.base import Reader, ReadOptions, Source, open_source
+from gcx.readers.foreign import describe
+from gcx.readers.onnx import OnnxReader
 from gcx.readers.safetensors import SafetensorsReader
-from gcx.readers.torch import TorchLegacyReader, TorchZipReader
+from gcx.readers.shards import ShardIndexReader
+from gcx.readers.torch import PlainPickleReader, TorchLegacyReader, TorchTarReader, TorchZipReader
 from gcx.settings import Weights
 
-READERS: tuple[Reader, ...] = (TorchZipReader(), TorchLegacyReader(), SafetensorsReader())
+_TORCH: tuple[Reader, ...] = (TorchZipReader(), TorchLegacyReader(), TorchTarReader())
+READERS: tuple[Reader, ...] = (
+    *_TORCH,
+    SafetensorsReader(),
+    ShardIndexReader(_TORCH),
+    OnnxReader(),
+    PlainPickleReader(),
+)
 """Every format gcx reads; a new one is a file beside this one and a line here."""
 
 _UNFORESEEN = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
@@ -48,4 +58,6 @@ def _read(source: Source, options: ReadOptions) -> Checkpoint:
     for reader in sorted(READERS, key=lambda reader: suffix not in reader.suffixes):
         if reader.recognises(source):
             return reader.read(source, options)
-    raise CheckpointError("is not a checkpoint that gcx reads", cure="save the state dict with torch.save")
+    raise describe(source) or CheckpointError(
+        "is not a checkpoint that gcx reads", cure="save the state dict with torch.save"
+    )

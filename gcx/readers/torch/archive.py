@@ -14,8 +14,7 @@ from typing import NoReturn
 from gcx.errors import CheckpointError, LimitError
 from gcx.limits import INFLATE_RATIO, INFLATE_SLACK, ZIP_ENTRIES
 from gcx.readers.base import Source
-
-CURE = "download or save it again"
+from gcx.readers.torch.values import CURE
 
 LOCAL = b"PK\x03\x04"
 _CHUNK = 1 << 20
@@ -110,8 +109,8 @@ class Archive:
         begin = entry.header + _LOCAL.size + name_length + extra_length
         if begin + entry.stored > entry.limit:
             refuse(f"'{entry.name}' overlaps another entry or the directory")
-        entry.data = begin
-        return begin
+        entry.data = int(begin)
+        return entry.data
 
     def read(self, name: str, begin: int = 0, length: int | None = None) -> bytes:
         """Some bytes of an entry; its CRC32 is verified at the first read.

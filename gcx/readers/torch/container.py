@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from gcx.checkpoint import Checkpoint
 from gcx.errors import CheckpointError, LimitError
 from gcx.limits import PICKLE_BYTES
 from gcx.readers.base import ReadOptions, Source
+from gcx.readers.foreign import describe
 from gcx.readers.torch.archive import LOCAL, Archive
 from gcx.readers.torch.dtypes import STORAGES, UNTYPED
 from gcx.readers.torch.machine import Machine
-from gcx.readers.torch.rebuild import CURE, item_bytes, refuse
-from gcx.readers.torch.values import Dtype, Global, Storage
-from gcx.readers.wrappers import Weighed, checkpoint_of
+from gcx.readers.torch.rebuild import item_bytes, refuse
+from gcx.readers.torch.values import CURE, Dtype, Global, Storage
+from gcx.readers.wrappers import Parsed, checkpoint_of
 
 
 class TorchZipReader:
     """`torch.save` since 1.6."""
 
     name = "torch zip"
-    suffixes = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".th", ".pkl")
+    suffixes: tuple[str, ...] = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".th", ".pkl")
 
     def recognises(self, source: Source) -> bool:
         return source.head[:4] == LOCAL
@@ -34,8 +36,8 @@ class TorchZipReader:
         container = Container(Archive(source))
         root = container.root()
         notes = ("the file has no checksums: damage would not be seen",) if container.archive.without_checksums else ()
-        weighed = Weighed(root, container.read, big_endian=container.big_endian, notes=notes)
-        return checkpoint_of(weighed, source, options)
+        parsed = Parsed(root, container.read, big_endian=container.big_endian, notes=notes)
+        return checkpoint_of(parsed, source, options)
 
 
 class Container:
@@ -45,14 +47,16 @@ class Container:
         self.archive = archive
         names = archive.entries
         pickles = [name for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise CheckpointError(_what_else(archive, pickles), cure="save the state dict with torch.save")
+        if len(pickles) > 1:
+            raise CheckpointError(f"has {len(pickles)} pickles named data.pkl in its archive", cure=CURE)
+        if not pickles:
+            raise describe(archive.source) or CheckpointError("is a zip archive that torch did not write")
         self.pickle = pickles[0]
         self.top = self.pickle.removesuffix("data.pkl")
         stranger = next((name for name in names if not name.startswith(self.top)), None)
         if stranger is not None:
             raise CheckpointError(f"has a second top folder in its archive: '{stranger}'", cure=CURE)
-        _refuse_programs(self.top, names)
+        _refuse_other_archives(archive.source, self.top, names)
         self.storages: dict[str, Storage] = {}
         self.big_endian = self._big_endian()
 
@@ -116,27 +120,7 @@ def storage_of(pid: Any, length: int) -> tuple[str, Dtype, int, str]:
     return key, dtype, numel, location if type(location) is str else ""
 
 
-def _what_else(archive: Archive, pickles: list[str]) -> str:
-    if pickles:
-        return f"has {len(pickles)} pickles named data.pkl in its archive"
-    names = list(archive.entries)
-    if any(name.endswith("models/model.json") or name.endswith("serialized_exported_program.json") for name in names):
-        return "is an exported program (.pt2), which gcx does not read yet"
-    if any(".data/extern_modules" in name for name in names):
-        return "is a torch.package, which gcx does not read: it is a program"
-    inner = next(
-        (name for name in names if name.endswith((".pt", ".pth", ".ckpt", ".tar", ".zip", ".safetensors"))), ""
-    )
-    if inner:
-        return f"is a zip archive that holds '{inner}': unpack it first"
-    return f"is a zip archive of {len(names)} files, not one that torch wrote"
-
-
-def _refuse_programs(top: str, names: dict[str, Any]) -> None:
-    if f"{top}constants.pkl" in names or any(name.startswith(f"{top}code/") for name in names):
-        raise CheckpointError(
-            "is TorchScript, which gcx does not read yet; no code of it was run",
-            cure="save the module's state dict with torch.save",
-        )
-    if any(name.startswith(f"{top}.data/extern_modules") for name in names):
-        raise CheckpointError("is a torch.package, which gcx does not read: it is a program", cure="save a state dict")
+def _refuse_other_archives(source: Source, top: str, names: Iterable[str]) -> None:
+    """TorchScript and torch.package keep a data.pkl as well; they are programs around it."""
+    if any(name.startswith((f"{top}constants.pkl", f"{top}code/", f"{top}.data/extern_modules")) for name in names):
+        raise describe(source) or CheckpointError("is a program in an archive, not a checkpoint")

@@ -9,10 +9,10 @@ from gcx.errors import CheckpointError, LimitError
 from gcx.limits import PICKLE_BYTES
 from gcx.readers.base import ReadOptions, Source
 from gcx.readers.torch.container import storage_of
-from gcx.readers.torch.machine import Machine, TruncatedPickle
-from gcx.readers.torch.rebuild import CURE, item_bytes, refuse
-from gcx.readers.torch.values import Global, Pairs, Storage
-from gcx.readers.wrappers import Weighed, checkpoint_of
+from gcx.readers.torch.machine import Machine, TruncatedPickleError
+from gcx.readers.torch.rebuild import item_bytes, refuse
+from gcx.readers.torch.values import CURE, Global, Pairs, Storage
+from gcx.readers.wrappers import Parsed, checkpoint_of
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
@@ -23,7 +23,7 @@ class TorchLegacyReader:
     """`torch.save` before 1.6, or with `_use_new_zipfile_serialization=False`."""
 
     name = "torch legacy"
-    suffixes = (".pth", ".pt", ".th", ".bin", ".tar", ".ckpt")
+    suffixes: tuple[str, ...] = (".pth", ".pt", ".th", ".bin", ".tar", ".ckpt")
 
     def recognises(self, source: Source) -> bool:
         head = source.head[:64]
@@ -43,26 +43,36 @@ class TorchLegacyReader:
         little = _little_endian(stream.value())
         storages = Storages(source)
         root = stream.value(storages.persistent)
-        storages.place(stream.value(), stream.at, little)
-        return checkpoint_of(Weighed(root, storages.read, big_endian=not little), source, options)
+        end = storages.place(stream.value(), stream.at, little)
+        left = source.size - end
+        notes = (f"{left} bytes after the last storage are not read",) if left else ()
+        return checkpoint_of(Parsed(root, storages.read, big_endian=not little, notes=notes), source, options)
 
 
 class Stream:
-    """Pickles one after another, of unknown lengths."""
+    """Pickles one after another, of unknown lengths, in a file or a part of it."""
 
-    def __init__(self, source: Source, at: int = 0):
+    def __init__(self, source: Source, at: int = 0, end: int | None = None):
         self.source = source
         self.at = at
+        self.end = source.size if end is None else end
+
+    def take(self, length: int) -> bytes:
+        """Raw bytes between the pickles."""
+        if length > self.end - self.at:
+            raise CheckpointError("is truncated: numbers are missing between its pickles", cure=CURE)
+        self.at += length
+        return self.source.pread(self.at - length, length)
 
     def value(self, persistent: Any = None) -> Any:
         """The next pickle's value: tried on a window that grows until the pickle ends in it."""
-        left = self.source.size - self.at
+        left = self.end - self.at
         window = _WINDOW
         while True:
             machine = Machine(self.source.pread(self.at, min(window, left)), persistent)
             try:
                 value = machine.run()
-            except TruncatedPickle:
+            except TruncatedPickleError:
                 if window >= left:
                     raise
                 if window >= PICKLE_BYTES:
@@ -112,8 +122,12 @@ class Storages:
         self.views.append((part, root))
         return part
 
-    def place(self, keys: Any, at: int, little: bool) -> None:
-        """Find each storage's bytes: a count of 8 bytes, then the numbers, in the order of the key list."""
+    def place(self, keys: Any, at: int, little: bool) -> int:
+        """Find each storage's bytes: a count of 8 bytes, then the numbers, in the order of the key list.
+
+        Returns:
+            Where the last one ends.
+        """
         if type(keys) is not list or not all(type(key) is str for key in keys):
             refuse("a list of storages that is none")
         if len(set(keys)) != len(keys):
@@ -138,6 +152,7 @@ class Storages:
             refuse(f"a storage '{missing}' without its numbers")
         for part, root in self.views:
             part.begin += root.begin
+        return at
 
     def read(self, storage: Storage, begin: int, length: int) -> bytes:
         return self.source.pread(storage.begin + begin, length)

@@ -1,126 +1,98 @@
 """Which names a file may refer to, and which of them it may ask to call; everything else is refused by name.
 
-Nothing is called either way: a refusal says that the file is not a checkpoint but a program.
+Nothing is called either way: a refusal says that the file is not a checkpoint but a program. So the rules are wide, not
+clever: a name that no checkpoint needs is refused wherever it stands, a function wherever it is called.
 """
 
 from __future__ import annotations
+
+from typing import NoReturn
 
 from gcx.errors import CheckpointError
 from gcx.readers.torch.values import Global
 
 CURE = "do not open it with anything that unpickles"
 
-_PROGRAMS = frozenset(
-    "os posix nt ntpath posixpath sys subprocess builtins __builtin__ __builtins__ __main__.os importlib imp runpy pickle"
-    " _pickle cPickle cpickle dill cloudpickle joblib marshal shelve shutil socket socketserver ctypes _ctypes types"
-    " operator _operator"
-    " code codeop pty pdb bdb timeit webbrowser asyncio multiprocessing threading _thread thread concurrent pkgutil pip"
-    " idlelib lib2to3 cProfile profile trace doctest urllib urllib2 http httplib ftplib smtplib poplib imaplib telnetlib"
-    " nntplib xmlrpc ssl requests httpx aiohttp urllib3 distutils setuptools cffi tempfile glob signal resource site"
-    " venv zipimport zipapp zipfile tarfile unittest commands popen2 pydoc inspect gc atexit antigravity this ensurepip"
-    " linecache fileinput io _io codecs mmap fcntl select selectors termios tty py_compile compileall ast dis symtable"
-    " platform test sqlite3 dbm _xxsubinterpreters _interpreters xxsubtype getpass hooks nose pytest _pytest"
-    " _posixsubprocess _winapi winreg _winreg msvcrt curses turtle tkinter sched weakref faulthandler tracemalloc"
-    " sysconfig _osx_support _aix_support _pyrepl _testcapi bz2 gzip lzma".split()
-)
+_PROGRAM_WORDS = """
+os posix nt ntpath posixpath sys subprocess builtins __builtin__ __builtins__ importlib imp runpy pickle _pickle cPickle
+dill cloudpickle joblib marshal shelve shutil socket socketserver ctypes _ctypes types operator _operator codeop pty pdb
+bdb timeit webbrowser asyncio multiprocessing threading _thread thread concurrent pkgutil pip idlelib lib2to3 cProfile
+doctest urllib urllib2 urllib3 http httplib ftplib smtplib poplib imaplib telnetlib nntplib xmlrpc ssl requests httpx
+aiohttp distutils setuptools cffi tempfile glob signal resource site venv zipimport zipapp zipfile tarfile unittest
+popen2 pydoc inspect gc atexit antigravity this ensurepip linecache fileinput io _io codecs mmap fcntl select selectors
+termios tty py_compile compileall ast dis symtable platform sqlite3 dbm _xxsubinterpreters _interpreters getpass pytest
+_pytest _posixsubprocess _winapi winreg _winreg msvcrt curses turtle tkinter sched weakref faulthandler tracemalloc
+sysconfig _osx_support _aix_support _pyrepl _testcapi bz2 gzip lzma cgi cgitb pipes uuid._load_system_functions
+"""
+_PROGRAMS = frozenset(_PROGRAM_WORDS.split())
 """Packages that no checkpoint needs and programs do."""
-_PROGRAM_PREFIXES = (
-    "logging.config",
-    "numpy.f2py",
-    "numpy.testing",
-    "numpy.load",
-    "numpy.lib.npyio",
-    "numpy.lib._npyio_impl",
-    "numpy.distutils",
-    "numpy.ctypeslib",
-    "numpy.save",
-    "numpy.loadtxt",
-    "numpy.genfromtxt",
-    "numpy.fromfile",
-    "numpy.memmap",
-    "pandas.io",
-    "pandas.eval",
-    "pandas.read_",
-    "torch.load",
-    "torch.save",
-    "torch.hub",
-    "torch.jit",
-    "torch.package",
-    "torch.storage._load_from_bytes",
-    "torch.serialization.load",
-    "torch.serialization.save",
-    "torch.serialization._load",
-    "torch.serialization._legacy_load",
-    "torch.serialization.os",
-    "torch.serialization.pickle",
-    "torch.utils.cpp_extension",
-    "torch.utils.model_zoo",
-    "torch.utils.collect_env",
-    "torch.utils.bottleneck",
-    "torch.utils._config_module",
-    "torch.utils.data.datapipes.utils",
-    "torch.utils.hipify",
-    "torch._dynamo",
-    "torch._inductor",
-    "torch._export",
-    "torch.export",
-    "torch.fx.graph_module",
-    "torch.fx.experimental",
-    "torch.fx.Interpreter",
-    "torch.distributed.rpc",
-    "torch.distributed.run",
-    "torch.distributed.launch",
-    "torch.distributed.elastic",
-    "torch.multiprocessing",
-    "torch.testing",
-    "torch.ops.load_library",
-    "torch.classes.load_library",
-    "torch._ops",
-    "torch._C._",
-    "torch.cuda.memory",
-    "torch.utils.checkpoint",
-    "torch.autograd.profiler",
-)
-_HARMLESS = frozenset(
-    f"{home}.{name}"
-    for home in ("builtins", "__builtin__")
-    for name in (
-        "set frozenset dict list tuple bytearray complex slice range xrange object int long float str unicode bytes bool"
-        " type NoneType Ellipsis NotImplemented basestring"
-    ).split()
-) | {"types.SimpleNamespace", "types.NoneType", "types.GenericAlias", "codecs.encode", "io.BytesIO", "weakref.ref"}
-_EXCEPTIONS = ("Error", "Exception", "Warning", "Interrupt", "Exit", "Iteration")
+_OWN_OR_STANDARD = frozenset({"code", "test", "hooks", "profile", "commands", "trace"})
+"""Standard packages by whose names people call their own: only what looks like a class is taken for theirs."""
+_STANDARD_CLASSES = frozenset({"InteractiveInterpreter", "InteractiveConsole", "Profile", "Trace"})
+_HIDDEN = frozenset({"os", "sys", "subprocess", "builtins", "__builtins__", "importlib", "ctypes", "posix", "pickle"})
+"""What a package may have imported and a dotted name could reach through it."""
 
-INERT_FUNCTIONS = frozenset(
-    "numpy.core.multiarray.scalar numpy._core.multiarray.scalar numpy.core.multiarray._reconstruct"
-    " numpy._core.multiarray._reconstruct numpy.core.numeric._frombuffer numpy._core.numeric._frombuffer"
-    " numpy.dtype numpy.ndarray numpy.random.__randomstate_ctor"
-    " numpy.random._pickle.__randomstate_ctor numpy.random._pickle.__generator_ctor"
-    " numpy.random._pickle.__bit_generator_ctor numpy.ma.core._mareconstruct numpy.core.records.recarray"
-    " numpy.rec.recarray datetime.datetime datetime.date datetime.time datetime.timedelta datetime.timezone"
-    " collections.defaultdict collections.deque copyreg._reconstructor copy_reg._reconstructor copyreg.__newobj__"
-    " copy_reg.__newobj__ copyreg.__newobj_ex__ copy_reg.__newobj_ex__ functools.partial re._compile _codecs.encode"
-    " codecs.encode array._array_reconstructor array.array random.Random decimal.Decimal fractions.Fraction"
-    " pytz._UTC pytz._p dateutil.tz.tz.tzutc pandas._libs.internals._unpickle_block"
-    " pandas.core.indexes.base._new_Index pandas.core.internals.blocks.new_block torch.device torch.dtype torch.finfo"
-    " torch.iinfo torch.default_generator torch._utils._rebuild_qtensor torch._utils._rebuild_xla_tensor"
-    " time.struct_time omegaconf.base.Box itertools.count itertools.cycle itertools.repeat itertools.chain"
-    " enum.property builtins.set".split()
-)
-"""Lower-case names that make a value and nothing else; their results are placeholders."""
+_PROGRAM_PREFIX_WORDS = """
+logging.config. logging.FileHandler logging.handlers. numpy.f2py numpy.testing numpy.load numpy.lib.npyio
+numpy.lib._npyio_impl numpy.distutils numpy.ctypeslib numpy.save numpy.genfromtxt numpy.fromfile numpy.memmap
+pandas.io pandas.eval pandas.read_ torch.load torch.save torch.hub torch.jit torch.package
+torch.storage._load_from_bytes torch.serialization.load torch.serialization.save torch.serialization._load
+torch.serialization._legacy_load torch.utils.cpp_extension torch.utils.model_zoo torch.utils.collect_env
+torch.utils.bottleneck torch.utils._config_module torch.utils.hipify torch._inductor torch._export torch.export
+torch.fx.graph_module torch.fx.experimental torch.distributed.rpc torch.distributed.run torch.distributed.launch
+torch.distributed.elastic torch.multiprocessing torch.testing torch.ops.load_library torch.classes.load_library
+torch._ops.
+"""
+_PROGRAM_PREFIXES = tuple(_PROGRAM_PREFIX_WORDS.split())
+_DYNAMO = "torch._dynamo."
+_COMPILED_MODULE = "torch._dynamo.eval_frame.OptimizedModule"
+
+_HARMLESS_BUILTINS = """
+set frozenset dict list tuple bytearray complex slice range xrange object int long float str unicode bytes bool type
+NoneType Ellipsis NotImplemented basestring getattr
+"""
+_HARMLESS = frozenset(f"{home}.{name}" for home in ("builtins", "__builtin__") for name in _HARMLESS_BUILTINS.split())
+_HARMLESS |= {"types.SimpleNamespace", "types.NoneType", "types.GenericAlias", "codecs.encode", "io.BytesIO"}
+_EXCEPTIONS = ("Error", "Exception", "Warning", "Interrupt", "Iteration")
+
+_INERT_FUNCTION_WORDS = """
+numpy.core.multiarray.scalar numpy._core.multiarray.scalar numpy.core.multiarray._reconstruct
+numpy._core.multiarray._reconstruct numpy.core.numeric._frombuffer numpy._core.numeric._frombuffer numpy.dtype
+numpy.ndarray numpy.random.__randomstate_ctor numpy.random._pickle.__randomstate_ctor
+numpy.random._pickle.__generator_ctor numpy.random._pickle.__bit_generator_ctor numpy.ma.core._mareconstruct
+numpy.core.records.recarray numpy.rec.recarray datetime.datetime datetime.date datetime.time datetime.timedelta
+datetime.timezone collections.defaultdict collections.deque re._compile codecs.encode _codecs.encode
+array._array_reconstructor array.array pytz._UTC pytz._p dateutil.tz.tz.tzutc pandas._libs.internals._unpickle_block
+pandas.core.indexes.base._new_Index torch.device torch.dtype torch.finfo torch.iinfo torch._utils._rebuild_xla_tensor
+time.struct_time itertools.count itertools.cycle itertools.repeat logging.getLogger torch.serialization._get_layout
+torch._utils._rebuild_device_tensor_from_numpy functools.partial
+"""
+_INERT_FUNCTIONS = frozenset(_INERT_FUNCTION_WORDS.split())
+"""Names of functions that only make a value; the result is a placeholder."""
 
 
 def check_reference(found: Global) -> None:
     """Refuse a name that is only ever there to be called.
 
     Raises:
-        CheckpointError: the name belongs to a module that runs programs, reads files, or loads pickles.
+        CheckpointError: the name belongs to a module that runs programs, reads files, or loads pickles, or is one of
+            Python's own underscored names.
     """
-    if found.full in _HARMLESS or _is_exception(found):
-        return
     full = found.full
-    if full.split(".", 1)[0] in _PROGRAMS or full.startswith(_PROGRAM_PREFIXES) or "__" in found.name.partition(".")[2]:
-        refuse_call(found)
+    if full in _HARMLESS or full in _INERT_FUNCTIONS or full == _COMPILED_MODULE or _is_exception(found):
+        return
+    parts = full.split(".")
+    if (
+        parts[0] in _PROGRAMS
+        or full.startswith(_PROGRAM_PREFIXES)
+        or full.startswith(_DYNAMO)
+        or not _HIDDEN.isdisjoint(parts[1:])
+        or any(part.startswith("__") and part.endswith("__") for part in parts[1:] if part != "__main__")
+        or (parts[0] in _OWN_OR_STANDARD and not _is_own_class(parts))
+    ):
+        if full in ("copyreg.__newobj__", "copy_reg.__newobj__", "copyreg.__newobj_ex__"):
+            return
+        refuse_call(full)
 
 
 def check_call(found: Global, *, of_class: bool) -> None:
@@ -133,15 +105,27 @@ def check_call(found: Global, *, of_class: bool) -> None:
     Raises:
         CheckpointError: the name is that of a function, and not of one that only makes a value.
     """
-    if of_class or found.full in INERT_FUNCTIONS or found.full in _HARMLESS:
+    if of_class or found.full in _INERT_FUNCTIONS or found.full in _HARMLESS:
         return
-    name = found.name.rpartition(".")[2].lstrip("_")
-    if not name[:1].isupper():
-        refuse_call(found)
+    if not looks_like_class(found.name):
+        refuse_call(found.full)
 
 
-def refuse_call(found: Global) -> None:
-    raise CheckpointError(f"asks to call {found.full}; refused, nothing was run", cure=CURE)
+def looks_like_class(name: str) -> bool:
+    """Whether the last part of a name is written as classes are."""
+    return name.rpartition(".")[2].lstrip("_")[:1].isupper()
+
+
+class RefusedCallError(CheckpointError):
+    """A file wants something to be called: it is a program."""
+
+
+def refuse_call(callee: str) -> NoReturn:
+    raise RefusedCallError(f"asks to call {callee}; refused, nothing was run", cure=CURE)
+
+
+def _is_own_class(parts: list[str]) -> bool:
+    return looks_like_class(parts[-1]) and parts[-1] not in _STANDARD_CLASSES
 
 
 def _is_exception(found: Global) -> bool:

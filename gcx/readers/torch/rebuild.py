@@ -11,9 +11,7 @@ from gcx.limits import RANK, VIEW_ELEMENTS
 from gcx.readers.dtypes import ITEM_BYTES
 from gcx.readers.torch import policy
 from gcx.readers.torch.dtypes import DTYPES, TENSOR_CLASSES, UNUSUAL_BYTES
-from gcx.readers.torch.values import Dtype, Global, Pairs, Placeholder, Quantiser, Storage, Tensor
-
-CURE = "download or save it again"
+from gcx.readers.torch.values import CURE, Dtype, Global, Pairs, Placeholder, Quantiser, Storage, Tensor
 
 
 def call(callee: Any, args: tuple[Any, ...], *, of_class: bool = False) -> Any:
@@ -24,9 +22,7 @@ def call(callee: Any, args: tuple[Any, ...], *, of_class: bool = False) -> Any:
             arguments are not what that function takes.
     """
     if type(callee) is not Global:
-        if type(callee) is Placeholder and callee.cls.full == "functools.partial":
-            raise CheckpointError("asks to call a functools.partial; refused, nothing was run", cure=policy.CURE)
-        raise CheckpointError("asks to call a value that is no class; refused, nothing was run", cure=policy.CURE)
+        policy.refuse_call(f"an object of {callee.cls.full}" if type(callee) is Placeholder else "what is no class")
     answer = ANSWERS.get(callee.full)
     if answer is not None:
         try:
@@ -233,6 +229,18 @@ def _reconstructor(args: tuple[Any, ...]) -> Any:
     return call(args[0], (), of_class=True)
 
 
+def _getattr(args: tuple[Any, ...]) -> Placeholder:
+    """A constant of a class (an enum's member) or a bound method of an object, kept unread and uncalled."""
+    owner, name = args[:2]
+    of_class = type(owner) is Global and policy.looks_like_class(owner.name)
+    if not (of_class or type(owner) is Placeholder) or type(name) is not str or not name[:1].isalpha():
+        policy.refuse_call("builtins.getattr")
+    return Placeholder(_GETATTR, args)
+
+
+_GETATTR = Global("builtins", "getattr")
+
+
 def _unfilled(dtype: Dtype) -> Callable[[tuple[Any, ...]], Tensor]:
     """A tensor of torch 0.1 is made empty and filled by its state; with a size it would be memory as it was found."""
 
@@ -267,6 +275,8 @@ ANSWERS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "torch._tensor._rebuild_from_type": _from_type,
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": _first,
     "torch.Size": _size,
+    "builtins.getattr": _getattr,
+    "__builtin__.getattr": _getattr,
     "collections.OrderedDict": _mapping,
     "copyreg.__newobj__": _new_object,
     "copy_reg.__newobj__": _new_object,

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gcx.checkpoint import TensorRef
 from gcx.errors import CheckpointError
 from gcx.readers.dtypes import ITEM_BYTES, numpy_dtype
-from gcx.readers.torch.rebuild import CURE
-from gcx.readers.torch.values import Dtype, Storage, Tensor
+from gcx.readers.torch.values import CURE, Dtype, Storage, Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,8 +21,8 @@ ReadBytes = Callable[[Storage, int, int], bytes]
 
 def reference(name: str, tensor: Tensor, read: ReadBytes, *, big_endian: bool = False) -> TensorRef:
     """A tensor of a pickle as the checkpoint's own record; `read` gives the bytes of its storage."""
-    storage = None
-    if tensor.storage is not None and prod(tensor.shape):
+    storage: tuple[object, ...] | None = None
+    if tensor.storage is not None and 0 not in tensor.shape:
         place = tensor.storage
         storage = ("torch", place.key, place.begin + tensor.offset, tensor.dtype.name, tensor.shape, tensor.stride)
     if tensor.unreadable is not None:
@@ -82,16 +81,12 @@ def _dequantised(tensor: Tensor, load: Callable[[], NDArray[Any]], read: ReadByt
     how = tensor.quantiser
     if how is None:
         raise CheckpointError("is not quantised", cure=CURE)
-    stored = load()
+    stored = load().astype(np.float32)
     if isinstance(how.scale, Tensor) and isinstance(how.zero_point, Tensor):
         along = tuple(-1 if axis == how.axis else 1 for axis in range(len(tensor.shape)))
-        scale = _load(how.scale, read, big_endian).astype(np.float32).reshape(along)
-        zero = _load(how.zero_point, read, big_endian).reshape(along)
-        return ((stored.astype(np.float32) - zero.astype(np.float32)) * scale).astype(np.float32)
-    scale, zero = np.float32(how.scale), np.float32(how.zero_point)
-    return ((stored.astype(np.float32) - zero) * scale).astype(np.float32)
-
-
-def storage_class(dtype: Dtype) -> int:
-    """Bytes of one number of a storage."""
-    return ITEM_BYTES.get(dtype.name, 1)
+        scales = _load(how.scale, read, big_endian).astype(np.float32).reshape(along)
+        zeros = _load(how.zero_point, read, big_endian).astype(np.float32).reshape(along)
+        return np.asarray((stored - zeros) * scales, np.float32)
+    if isinstance(how.scale, Tensor) or isinstance(how.zero_point, Tensor):
+        raise CheckpointError("is quantised in a way that is not understood", cure=CURE)
+    return np.asarray((stored - np.float32(how.zero_point)) * np.float32(how.scale), np.float32)

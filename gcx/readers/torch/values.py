@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+CURE = "download or save it again"
+"""What helps against damage."""
+
 
 class Global:
     """A module and a name that the file refers to; never looked up."""
