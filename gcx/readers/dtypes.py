@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gcx.checkpoint import TensorRef
+from gcx.errors import CheckpointError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -54,6 +57,15 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
     found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
     return found
+
+
+def unreadable_tensor(name: str, dtype: str, shape: tuple[int, ...], reason: str) -> TensorRef:
+    """A tensor that is listed, and says why there are no numbers to measure."""
+
+    def load() -> NDArray[Any]:
+        raise CheckpointError(reason)
+
+    return TensorRef(name, dtype, shape, load, unreadable=reason)
 
 
 def from_little_endian(data: bytes, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable
+from itertools import islice
 from posixpath import basename
 
-from gcx.errors import MESSAGE_LIMIT, CheckpointError, printable
+from gcx.errors import MESSAGE_LIMIT, CheckpointError, GcxError, printable
 from gcx.readers.archives import gunzipped_head, is_tar, tar_names, zip_names
 from gcx.readers.base import Source
-from gcx.readers.protobuf import BYTES, VARINT, fields
+from gcx.readers.protobuf import BYTES, VARINT, Wire
 
 AGAIN = "download it again"
 UNPACK = "unpack it and name the checkpoint in it"
@@ -207,8 +208,11 @@ def _by_name(source: Source) -> tuple[str, str] | None:
 
 def _protobuf(source: Source) -> tuple[str, str] | None:
     """Messages of other frameworks, told apart by the numbers of their fields."""
-    seen = list(fields(source, 0, source.size, 1000))
-    if not seen or seen[0].number > 2 or (len(seen) < 1000 and seen[-1].start + seen[-1].length < source.size):
+    try:
+        seen = list(islice(Wire(source).fields(0, source.size), 1000))
+    except GcxError:
+        return None
+    if seen[0].number > 2:
         return None
     kinds = {(field.number, field.wire) for field in seen}
     numbers = {number for number, _ in kinds}

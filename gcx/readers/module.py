@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from gcx.checkpoint import Checkpoint, ConvSpec, TensorRef
 from gcx.errors import CheckpointError
 from gcx.readers.base import ReadOptions
-from gcx.readers.dtypes import COMPLEX, ITEM_BYTES, NUMPY_DTYPES, numpy_dtype
-from gcx.readers.names import present, shown_names
+from gcx.readers.dtypes import COMPLEX, ITEM_BYTES, NUMPY_DTYPES, numpy_dtype, unreadable_tensor
+from gcx.readers.names import module_of, present, shown_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def from_module(module: Any) -> Checkpoint:
         _class_name(module),
         "torch-module",
         {shown[name]: replace(ref, name=shown[name]) for name, ref in refs.items()},
-        {_module_of(shown[name]): spec for name, spec in specs.items() if name in shown},
+        {module_of(shown[name]): spec for name, spec in specs.items() if name in shown},
     )
 
 
@@ -97,11 +97,6 @@ def _class_name(module: Any) -> str:
     while type(module).__name__ in _WRAPPER_CLASSES:
         module = module.module if hasattr(module, "module") else module._orig_mod  # noqa: SLF001
     return type(module).__name__
-
-
-def _module_of(tensor: str) -> str:
-    """A convolution that is the whole model has no name of its own but its weight's."""
-    return tensor.rpartition(".")[0] or tensor
 
 
 def _spec(child: Any) -> ConvSpec | None:
@@ -185,29 +180,22 @@ def _reference(name: str, value: Any) -> TensorRef | None:
 def _tensor_reference(name: str, tensor: Any) -> TensorRef:
     dtype = str(tensor.dtype).removeprefix("torch.")
     if hasattr(tensor, "cls_to_become"):  # the parameter of a lazy module
-        return _unreadable(name, dtype, (), "is not initialised yet: run the model once")
+        return unreadable_tensor(name, dtype, (), "is not initialised yet: run the model once")
     if getattr(tensor, "is_nested", False):
-        return _unreadable(name, dtype, (), "is a nested tensor: its rows have different lengths")
+        return unreadable_tensor(name, dtype, (), "is a nested tensor: its rows have different lengths")
     shape = tuple(int(size) for size in tensor.shape)
     if tensor.is_meta:
-        return _unreadable(name, dtype, shape, "is a meta tensor: a shape without numbers")
+        return unreadable_tensor(name, dtype, shape, "is a meta tensor: a shape without numbers")
     if str(tensor.layout) != "torch.strided":
-        return _unreadable(name, dtype, shape, "is a sparse tensor")
+        return unreadable_tensor(name, dtype, shape, "is a sparse tensor")
     if tensor.is_quantized:
         notes = (f"dequantised from {dtype}",)
         return TensorRef(name, "float32", shape, partial(_numbers, tensor), _torch_storage(tensor), notes=notes)
     if tensor.is_complex():
-        return _unreadable(name, dtype, shape, COMPLEX)
+        return unreadable_tensor(name, dtype, shape, COMPLEX)
     if dtype not in ITEM_BYTES:
-        return _unreadable(name, dtype, shape, f"holds {dtype} numbers, which are not measured")
+        return unreadable_tensor(name, dtype, shape, f"holds {dtype} numbers, which are not measured")
     return TensorRef(name, dtype, shape, partial(_numbers, tensor), _torch_storage(tensor))
-
-
-def _unreadable(name: str, dtype: str, shape: tuple[int, ...], reason: str) -> TensorRef:
-    def load() -> NDArray[Any]:
-        raise CheckpointError(reason)
-
-    return TensorRef(name, dtype, shape, load, unreadable=reason)
 
 
 def _torch_storage(tensor: Any) -> tuple[Any, ...] | None:
@@ -250,11 +238,11 @@ def _array_reference(name: str, value: Any) -> TensorRef | None:
         if value.dtype.kind in "USMm":
             return None
         if value.dtype.kind == "O" or value.dtype.names is not None:
-            return _unreadable(name, dtype, shape, "holds Python objects, not numbers")
+            return unreadable_tensor(name, dtype, shape, "holds Python objects, not numbers")
         where = value.__array_interface__["data"][0]
         storage = ("cpu", where, shape, value.strides, dtype) if value.size else None
     else:
         storage = None
     if "complex" in dtype:
-        return _unreadable(name, dtype, shape, COMPLEX)
+        return unreadable_tensor(name, dtype, shape, COMPLEX)
     return TensorRef(name, dtype, shape, partial(np.asarray, value), storage)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gcx.checkpoint import TensorRef
-from gcx.errors import CheckpointError
+from gcx.errors import CheckpointError, printable
 from gcx.readers.base import ReadOptions
 
 EMA_PREFIXES = ("ema.", "ema_model.", "model_ema.")
@@ -92,9 +92,22 @@ def present(refs: Mapping[str, TensorRef], options: ReadOptions) -> tuple[dict[s
         other = f"the moving average under '{prefix}'"
         notes = (f"measured {other}" if options.weights == "ema" else f"left out {other}: --weights ema measures it",)
     elif options.weights == "ema":
-        raise CheckpointError("holds no moving average of its weights", cure="leave out --weights ema")
+        raise no_moving_average()
     shown = shown_names(chosen)
     return {shown[name]: _renamed(ref, shown[name]) for name, ref in chosen.items()}, notes
+
+
+def no_moving_average() -> CheckpointError:
+    return CheckpointError("holds no moving average of its weights", cure="leave out --weights ema")
+
+
+def module_of(tensor: str) -> str:
+    """The module that a tensor belongs to; a weight without one stands for itself.
+
+    >>> module_of("layer1.conv.weight"), module_of("weight")
+    ('layer1.conv', 'weight')
+    """
+    return tensor.rpartition(".")[0] or tensor
 
 
 def _renamed(ref: TensorRef, name: str) -> TensorRef:
@@ -123,3 +136,16 @@ def _moving_average(refs: Mapping[str, TensorRef]) -> tuple[str, dict[str, str]]
         if all(name in twins for name in averaged if len(refs[name].shape) > 1) and twins:
             return prefix, twins
     return "", {}
+
+
+def check_beside(name: str, what: str) -> None:
+    """Hold a file name that a file states to the file's own folder: no folder in it, no way up, nothing odd.
+
+    Raises:
+        CheckpointError: it is not a plain file name.
+    """
+    if name in ("", ".", "..") or len(name.encode()) > 255 or any(char in "/\\:" or char < " " for char in name):
+        raise CheckpointError(
+            f"names {what} that is not a plain file name: '{printable(name, 100)}'",
+            cure="put it into the same folder",
+        )

@@ -12,7 +12,7 @@ from gcx.errors import CheckpointError, GcxError, LimitError, printable
 from gcx.limits import INDEX_BYTES, SHARDS, TENSORS
 from gcx.readers.base import Reader, ReadOptions, Source, open_source
 from gcx.readers.json_text import CURE, Scanner
-from gcx.readers.names import present, shown_names
+from gcx.readers.names import check_beside, present, shown_names
 from gcx.readers.safetensors import SafetensorsReader, tensors_of
 
 
@@ -50,7 +50,7 @@ class ShardIndexReader:
             for shard, format_ in zip(by_shard, formats, strict=True):
                 if format_ != formats[0]:
                     raise CheckpointError(
-                        f"names shards of two kinds: '{_shown(shard)}' is {format_}, others are {formats[0]}",
+                        f"names shards of two kinds: '{printable(shard, 100)}' is {format_}, others are {formats[0]}",
                         path=source.path,
                     )
             found = {name: ref for _, refs in opened for name, ref in refs.items()}
@@ -71,13 +71,13 @@ class ShardIndexReader:
             if error.what != "no such file":
                 raise
             raise CheckpointError(
-                f"shard '{_shown(shard)}' is missing", path=index.path, cure="download it into the same folder"
+                f"shard '{printable(shard, 100)}' is missing", path=index.path, cure="download it into the same folder"
             ) from None
         closer = stack.enter_context(ExitStack())
         closer.callback(source.close)
         reader = next((reader for reader in self._readers if reader.recognises(source)), None)
         if reader is None:
-            raise CheckpointError(f"shard '{_shown(shard)}' is no checkpoint", path=index.path, cure=CURE)
+            raise CheckpointError(f"shard '{printable(shard, 100)}' is no checkpoint", path=index.path, cure=CURE)
         try:
             found, format_ = self._tensors(reader, source, names, closer)
         except GcxError as error:
@@ -85,7 +85,7 @@ class ShardIndexReader:
         for name in names:
             if name not in found:
                 raise CheckpointError(
-                    f"is not in shard '{_shown(shard)}', where the index has it",
+                    f"is not in shard '{printable(shard, 100)}', where the index has it",
                     path=index.path,
                     tensor=name,
                     cure=CURE,
@@ -136,7 +136,7 @@ def _weight_map(scanner: Scanner) -> dict[str, str]:
         for name in scanner.members():
             weight_map[name] = shard = scanner.string()
             if shard not in shards:
-                _check_plain(shard)
+                check_beside(shard, "a shard")
                 shards.add(shard)
             if len(weight_map) > TENSORS:
                 raise LimitError(f"names more than {TENSORS} tensors, limit TENSORS")
@@ -148,16 +148,3 @@ def _weight_map(scanner: Scanner) -> dict[str, str]:
     if not weight_map:
         raise CheckpointError("is a shard index that names no tensor", cure=CURE)
     return weight_map
-
-
-def _check_plain(shard: str) -> None:
-    """A shard lies beside its index: no folder, no way up, nothing that a file system reads in another way."""
-    if shard in ("", ".", "..") or len(shard.encode()) > 255 or any(char in "/\\:" or char < " " for char in shard):
-        raise CheckpointError(
-            f"names a shard that is not a plain file name: '{_shown(shard)}'",
-            cure="put the shards into the folder of the index",
-        )
-
-
-def _shown(shard: str) -> str:
-    return printable(shard, 100)

@@ -12,13 +12,26 @@ from typing import Any
 from gcx.readers.base import Source
 
 
+class _ClosedOnce(Source):
+    """A reader that refuses leaves its source open, one that reads closes it with the checkpoint: both are fine."""
+
+    def close(self) -> None:
+        if not self.__dict__.get("closed"):
+            self.__dict__["closed"] = True
+            super().close()
+
+
 @contextmanager
 def source_of(data: bytes, path: str = "file") -> Iterator[Source]:
-    """An open source of exactly these bytes."""
+    """An open source of exactly these bytes, closed at the end."""
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
-        yield Source(path, os.dup(file.fileno()), len(data))
+        source = _ClosedOnce(path, os.dup(file.fileno()), len(data))
+        try:
+            yield source
+        finally:
+            source.close()
 
 
 def safetensors_bytes(header: Any, data: bytes = b"", *, length: int | None = None) -> bytes:

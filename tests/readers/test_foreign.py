@@ -23,7 +23,6 @@ from gcx.readers.foreign import CHECKPOINT_SUFFIXES, MAGIC, describe
 def described(data: bytes, path: str = "model.pt") -> str:
     with source_of(data, path) as source:
         error = describe(source)
-        source.close()
     if error is None:
         return ""
     assert error.cure

@@ -273,7 +273,6 @@ def test_limits_at_and_over(tmp_path, monkeypatch, limit, value):
 def test_recognises(path, content, answer):
     with source_of(content, path) as source:
         assert READER.recognises(source) is answer
-        source.close()
 
 
 def test_who_names_one_shard_is_told_of_the_index(tmp_path):

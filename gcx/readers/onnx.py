@@ -1,0 +1,259 @@
+"""ONNX models: the weights of convolutions with their recorded groups, by a parser of our own.
+
+The onnx library is the oracle in the tests. It is not used here: it holds the whole model in memory, and a hostile file
+of a hundred megabytes becomes gigabytes in it; a parser that looks for a few fields reads one tensor at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gcx.checkpoint import Checkpoint, TensorRef
+from gcx.errors import CheckpointError, GcxError, LimitError, printable
+from gcx.limits import ONNX_GRAPH, SHARDS
+from gcx.readers.base import ReadOptions, Source, open_source
+from gcx.readers.dtypes import from_little_endian, numpy_dtype, unreadable_tensor
+from gcx.readers.names import check_beside, module_of, no_moving_average, shown_names
+from gcx.readers.onnx_graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, Tensor, messages, read_graphs
+from gcx.readers.onnx_weights import ConvUse, conv_uses
+from gcx.readers.protobuf import BYTES, CURE, VARINT, Field, Wire
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MODEL_FIELDS = {1: VARINT, 5: VARINT} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), BYTES)
+"""Of a ModelProto: number to wire type."""
+_GRAPH_FIELDS = (1, 2, 5, 10, 11, 12, 13, 14, 15, 16)
+_SEVERAL = 1000
+"""Fields of a model that are looked at to recognise it."""
+
+
+class OnnxReader:
+    """`name.onnx`, with external data beside it."""
+
+    name = "onnx"
+    suffixes: tuple[str, ...] = (".onnx",)
+
+    def recognises(self, source: Source) -> bool:
+        """Fields of a model only, a graph among them, and what the graph begins with is a graph's."""
+        seen: dict[int, Field] = {}
+        wire = Wire(source)
+        size = source.size
+        try:
+            for field in islice(wire.fields(0, size), _SEVERAL):
+                if _MODEL_FIELDS.get(field.number) != field.wire:
+                    return False
+                seen[field.number] = field
+            graph = seen.get(MODEL_GRAPH)
+            first = next(wire.fields(graph.start, graph.end), None) if graph else None
+        except GcxError:
+            return _is_cut_off(source)
+        return first is not None and 1 in seen and seen[1].value < 1000 and first.number in _GRAPH_FIELDS
+
+    def read(self, source: Source, options: ReadOptions) -> Checkpoint:
+        """Parse the graph; every stored tensor is listed, and every convolution states its groups.
+
+        Raises:
+            CheckpointError: a damaged message, a tensor that does not fit its bytes, external data that is missing,
+                elsewhere, or too short; groups that do not divide.
+        """
+        with ExitStack() as stack:
+            try:
+                checkpoint = _read(source, options, stack)
+            except GcxError as error:
+                raise error.located(path=source.path) from error.__cause__
+            kept = stack.pop_all()
+        kept.callback(source.close)
+        return replace(checkpoint, close=kept.close)
+
+
+def _is_cut_off(source: Source) -> bool:
+    """Whether a damaged file begins as exporters begin: the version, the producer's name, then a field of a model."""
+    head = source.head
+    if len(head) < 4 or head[0] != 0x08 or head[1] >= 128 or head[2] != 0x12 or head[3] >= 128:
+        return False
+    length = head[3]
+    return head[4 : 4 + length].isascii() and head[4 + length : 5 + length] in (
+        b"\x1a",
+        b"\x22",
+        b"\x28",
+        b"\x32",
+        b"\x3a",
+    )
+
+
+def _read(source: Source, options: ReadOptions, stack: ExitStack) -> Checkpoint:
+    if options.weights == "ema":
+        raise no_moving_average()
+    if source.size > ONNX_GRAPH:
+        raise LimitError(
+            f"has {source.size} bytes, limit ONNX_GRAPH is {ONNX_GRAPH}", cure="save weights as external data"
+        )
+    wire = Wire(source)
+    parts = list(messages(wire, Field(0, BYTES, 0, source.size), (MODEL_GRAPH, MODEL_FUNCTIONS)))
+    mains = [part for part in parts if part.number == MODEL_GRAPH]
+    if len(mains) != 1:
+        raise CheckpointError(f"is an ONNX model with {len(mains)} graphs", cure=CURE)
+    graphs = read_graphs(wire, mains[0])
+    stores = _Stores(source, stack)
+    uses, notes = conv_uses(graphs)
+    refs = _references(graphs, uses, stores)
+    shown = shown_names(refs)
+    tensors = {shown[name]: replace(ref, name=shown[name]) for name, ref in refs.items()}
+    specs = {module_of(shown[use.name]): use.spec for use in uses}
+    if len(parts) > 1:
+        notes += (f"{len(parts) - 1} ONNX functions were not looked at",)
+    return Checkpoint(source.path, "onnx", tensors, specs, notes)
+
+
+def _references(graphs: Iterable[Graph], uses: Iterable[ConvUse], stores: _Stores) -> dict[str, TensorRef]:
+    """The convolution weights and all other stored tensors by name, in the order in which nodes use them."""
+    by_tensor: dict[int, list[ConvUse]] = {}
+    for use in uses:
+        by_tensor.setdefault(id(use.tensor), []).append(use)
+    refs: dict[str, TensorRef] = {}
+    done: set[int] = set()
+    for tensor in _in_order_of_use(graphs):
+        if id(tensor) in done:
+            continue
+        done.add(id(tensor))
+        for use in by_tensor.get(id(tensor), ()):
+            refs[use.name] = _weight_reference(use, stores)
+        if id(tensor) not in by_tensor and tensor.name not in refs:
+            refs[tensor.name] = stores.reference(tensor.name, tensor)
+    for constants in (uses for key, uses in by_tensor.items() if key not in done):
+        for use in constants:
+            refs[use.name] = _weight_reference(use, stores)
+    return refs
+
+
+def _in_order_of_use(graphs: Iterable[Graph]) -> Iterator[Tensor]:
+    """Stored tensors as nodes come to them, then the rest: exporters store them in any order, often the alphabet's."""
+    for graph in graphs:
+        for node in graph.nodes:
+            for name in node.inputs:
+                found = graph.find(name)
+                if isinstance(found, Tensor):
+                    yield found
+        yield from graph.tensors.values()
+
+
+def _weight_reference(use: ConvUse, stores: _Stores) -> TensorRef:
+    stored = stores.reference(use.name, use.tensor)
+    return replace(
+        stored,
+        dtype=use.dtype,
+        shape=use.shape,
+        load=partial(_through, stored, use),
+        storage=None if stored.storage is None else (stored.storage, use.steps),
+        unreadable=stored.unreadable or use.unreadable,
+        notes=use.notes,
+    )
+
+
+def _through(stored: TensorRef, use: ConvUse) -> NDArray[Any]:
+    """Follow the steps between what is stored and what the convolution gets."""
+    array = stored.load()
+    for step in use.steps:
+        array = array.astype(numpy_dtype(step)) if isinstance(step, str) else array.transpose(step)
+    return array
+
+
+class _Stores:
+    """The model file and the files of external data beside it; each is opened once."""
+
+    def __init__(self, source: Source, stack: ExitStack):
+        self._source = source
+        self._stack = stack
+        self._beside: dict[str, Source] = {}
+
+    def reference(self, name: str, tensor: Tensor) -> TensorRef:
+        storage = ("onnx", tensor.location, tensor.start, tensor.shape)
+        if tensor.unreadable is not None:
+            return unreadable_tensor(name, tensor.dtype, tensor.shape, tensor.unreadable)
+        source = self._source
+        if tensor.location is not None:
+            source = self._open(tensor.location)
+            if tensor.start + tensor.length > source.size:
+                raise CheckpointError(
+                    f"needs bytes {tensor.start} to {tensor.start + tensor.length} of external data"
+                    f" '{printable(tensor.location, 100)}', which has {source.size}",
+                    tensor=name,
+                    cure=CURE,
+                )
+        return TensorRef(
+            name, tensor.dtype, tensor.shape, partial(_load, source, tensor), storage if tensor.length else None
+        )
+
+    def _open(self, location: str) -> Source:
+        if location in self._beside:
+            return self._beside[location]
+        if len(self._beside) >= SHARDS:
+            raise LimitError(f"names more than {SHARDS} files of external data, limit SHARDS")
+        check_beside(location, "external data")
+        path = str(Path(self._source.path).parent / location)
+        try:
+            source = open_source(path)
+        except CheckpointError as error:
+            if error.what != "no such file":
+                raise
+            raise CheckpointError(
+                f"external data '{printable(location, 100)}' is missing", cure="put it into the folder of the model"
+            ) from None
+        self._stack.callback(source.close)
+        _refuse_link(path, source)
+        self._beside[location] = source
+        return source
+
+
+def _refuse_link(path: str, source: Source) -> None:
+    """A model that comes with a link in its folder could have any file read as its weights."""
+    try:
+        here = os.lstat(path)
+    except OSError as error:
+        raise CheckpointError("changed while it was read", path=path) from error
+    opened = os.fstat(source.fd)
+    if stat.S_ISLNK(here.st_mode) or (here.st_ino, here.st_dev) != (opened.st_ino, opened.st_dev):
+        raise CheckpointError(
+            "is a symbolic link, which external data may not be", path=path, cure="copy the file there"
+        )
+
+
+def _load(source: Source, tensor: Tensor) -> NDArray[Any]:
+    data = source.pread(tensor.start, tensor.length)
+    if tensor.varints:
+        try:
+            return _from_varints(data, tensor)
+        except GcxError as error:
+            raise error.located(path=source.path) from None
+    return from_little_endian(data, tensor.dtype, tensor.shape)
+
+
+def _from_varints(data: bytes, tensor: Tensor) -> NDArray[Any]:
+    """Numbers written as protobuf varints: seven bits a byte, the lowest first; short floats as their bits."""
+    from math import prod
+
+    import numpy as np
+
+    raw = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(raw < 0x80)
+    starts = np.concatenate(([0], ends[:-1] + 1)).astype(np.int64) if ends.size else ends
+    lengths = ends - starts + 1
+    complete = not raw.size or raw[-1] < 0x80
+    if ends.size != prod(tensor.shape) or not complete or (lengths.size and lengths.max() > 10):
+        raise CheckpointError(f"has {ends.size} numbers where its shape has {prod(tensor.shape)}", cure=CURE)
+    place = np.arange(raw.size) - np.repeat(starts, lengths)
+    bits = (raw & 0x7F).astype(np.uint64) << (7 * place).astype(np.uint64)
+    values = np.add.reduceat(bits, starts) if raw.size else bits
+    dtype = numpy_dtype(tensor.dtype)
+    if dtype.kind in "iub":
+        return values.astype(dtype).reshape(tensor.shape)
+    return values.astype(f"u{dtype.itemsize}").view(dtype).reshape(tensor.shape)

@@ -1,0 +1,178 @@
+"""Which stored tensors the convolutions of an ONNX graph use as weights, through which steps, under which names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gcx.checkpoint import ConvSpec
+from gcx.errors import CheckpointError, printable
+from gcx.readers.onnx_graph import DTYPES, Graph, Node, Tensor
+
+PLAIN = {"Conv": False, "FusedConv": False, "ConvTranspose": True}
+"""Operations whose second input is a convolution weight, and whether it is transposed."""
+QUANTISED = {"QLinearConv": 3, "ConvInteger": 1}
+"""Operations on quantised weights, and which input that is."""
+
+_WEIGHT_WORDS = ("weight", "weights", "kernel", "kernels", "filter", "filters")
+_FLOATS = ("float64", "float32", "float16")
+_STEPS = 16
+"""Nodes between a stored tensor and the convolution that uses it."""
+
+
+@dataclass(frozen=True)
+class ConvUse:
+    """One stored weight as one convolution, or several alike, get it."""
+
+    name: str
+    """Of the weight: the layer's name and `.weight`."""
+    tensor: Tensor
+    steps: tuple[str | tuple[int, ...], ...]
+    """A dtype to cast to, or the axes of a transposition, in this order."""
+    spec: ConvSpec
+    dtype: str
+    shape: tuple[int, ...]
+    unreadable: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Found:
+    tensor: Tensor
+    steps: tuple[str | tuple[int, ...], ...]
+    unreadable: str | None
+    constant: bool
+    """Lies in a node, where it has no name of its own."""
+
+
+def conv_uses(graphs: Sequence[Graph]) -> tuple[list[ConvUse], tuple[str, ...]]:
+    """Find the convolutions' weights.
+
+    Returns:
+        One entry for every stored weight and way to it, with names that differ, in the order of the nodes; and notes
+        on convolutions whose weights are not stored.
+
+    Raises:
+        CheckpointError: groups that do not divide the weight.
+    """
+    nodes: dict[tuple[int, object], list[Node]] = {}
+    founds: dict[tuple[int, object], _Found] = {}
+    nowhere: list[str] = []
+    for graph in graphs:
+        for node, index in _convolutions(graph):
+            found = _weight(graph, node.inputs[index] if index < len(node.inputs) else "")
+            if isinstance(found, str):
+                nowhere.append(f"{printable(node.name or node.op, 60)} ({found})")
+                continue
+            key = (id(found.tensor), found.steps)
+            nodes.setdefault(key, []).append(node)
+            founds.setdefault(key, found)
+    used = {id(found.tensor) for found in founds.values()}
+    taken = {tensor.name for graph in graphs for tensor in graph.tensors.values() if id(tensor) not in used}
+    uses = [_use(founds[key], users, taken) for key, users in nodes.items()]
+    notes: tuple[str, ...] = ()
+    if nowhere:
+        more = f" and {len(nowhere) - 3} more" if len(nowhere) > 3 else ""
+        notes = (f"convolutions without a stored weight: {', '.join(nowhere[:3])}{more}",)
+    return uses, notes
+
+
+def _convolutions(graph: Graph) -> Iterator[tuple[Node, int]]:
+    for node in graph.nodes:
+        if node.op in PLAIN:
+            yield node, 1
+        elif node.op in QUANTISED:
+            yield node, QUANTISED[node.op]
+
+
+def _weight(graph: Graph, name: str) -> _Found | str:
+    """Follow a convolution's input back to a stored tensor; else say what it is."""
+    steps: list[str | tuple[int, ...]] = []
+    unreadable: str | None = None
+    for _ in range(_STEPS):
+        found = graph.find(name)
+        if isinstance(found, Tensor):
+            return _Found(found, tuple(reversed(steps)), unreadable, constant=False)
+        if found is None:
+            return "an input of the model" if name else "none"
+        if found.op == "Constant" and found.value is not None:
+            return _Found(found.value, tuple(reversed(steps)), unreadable, constant=True)
+        if found.op == "Cast" and DTYPES.get(found.to) in _FLOATS:
+            steps.append(DTYPES[found.to])
+        elif found.op == "Transpose" and found.perm is not None:
+            steps.append(tuple(found.perm))
+        elif found.op == "DequantizeLinear":
+            unreadable = "is quantised (DequantizeLinear), which gcx does not read yet"
+        elif found.op != "Identity":
+            return f"computed by {printable(found.op, 40)}"
+        name = found.inputs[0] if found.inputs else ""
+    return "computed in many steps"
+
+
+def _use(found: _Found, users: list[Node], taken: set[str]) -> ConvUse:
+    tensor = found.tensor
+    name = _weight_name(tensor.name, users[0], found.constant)
+    if name != tensor.name or found.constant or (found.steps and len(users) and name not in taken):
+        name = _free(name, taken)
+    taken.add(name)
+    shape, dtype = tensor.shape, tensor.dtype
+    for step in found.steps:
+        if isinstance(step, str):
+            dtype = step
+        elif sorted(step) == list(range(len(shape))):
+            shape = tuple(shape[axis] for axis in step)
+        else:
+            raise CheckpointError(f"is transposed by axes that it does not have: {step}", tensor=name)
+    groups = {node.group for node in users}
+    kinds = {PLAIN.get(node.op, False) for node in users}
+    for group in groups:
+        if group < 1 or (shape and shape[0] % group):
+            raise CheckpointError(f"states {group} groups, which do not divide its {shape[:1]}", tensor=name)
+    spec = ConvSpec(groups.pop() if len(groups) == 1 else None, kinds.pop() if len(kinds) == 1 else None)
+    notes: tuple[str, ...] = ()
+    if spec.groups is None:
+        stated = ", ".join(str(node.group) for node in users[:8])
+        notes = (f"{len(users)} convolutions use this weight with different groups: {stated}",)
+    op = users[0].op
+    unreadable = found.unreadable
+    if op in QUANTISED:
+        unreadable = f"is quantised ({op}), which gcx does not read yet"
+    return ConvUse(name, tensor, found.steps, spec, dtype, shape, unreadable, notes)
+
+
+def _weight_name(name: str, node: Node, constant: bool) -> str:
+    """The tensor's own name where it says something, else the convolution's, as a module's weight."""
+    if constant or not name or re.fullmatch(r"(?:\w+::\w*_?)?\d+", name):
+        name = module_path(node) or name or "constant"
+    return name if name.rpartition(".")[2] in _WEIGHT_WORDS else f"{name}.weight"
+
+
+def module_path(node: Node) -> str:
+    """The module that an exporter wrote into a node's name: torch writes one part per call, the containers repeated.
+
+    >>> module_path(Node("Conv", "/layer1/layer1.0/conv1/Conv"))
+    'layer1.0.conv1'
+    >>> module_path(Node("Conv", "Conv_12"))
+    'Conv_12'
+    """
+    parts = [part for part in node.name.split("/") if part]
+    if len(parts) > 1 and re.fullmatch(re.escape(node.op) + r"(_\d+)?", parts[-1]):
+        parts.pop()
+    path: list[str] = []
+    for part in parts:
+        if path and part.startswith(path[-1] + "."):
+            path[-1] = part
+        else:
+            path.append(part)
+    return ".".join(path)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    if name not in taken:
+        return name
+    stem, _, last = name.rpartition(".")
+    number = 2
+    while f"{stem}#{number}.{last}" in taken:
+        number += 1
+    return f"{stem}#{number}.{last}"
