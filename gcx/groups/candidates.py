@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from math import prod
 
@@ -42,13 +42,14 @@ class Candidate:
 
 
 def candidates(
-    shape: tuple[int, ...], sources: Iterable[Source], elsewhere: frozenset[int] | set[int], usual_rank: int
+    shape: tuple[int, ...], sources: Iterable[Source], before: int, elsewhere: Collection[int], usual_rank: int
 ) -> list[Candidate]:
     """Score every group count for which something is there to be read, and the dense one.
 
     Args:
         shape: (out_channels, in_channels/groups, *kernel_size).
-        sources: what the convolution could be reading.
+        sources: what the convolution could be reading, in whole groups.
+        before: what the module directly before hands on; 0 where that is unknown.
         elsewhere: the channel counts that are handed on anywhere earlier in the file.
         usual_rank: rank of most convolutions in the file.
 
@@ -57,14 +58,8 @@ def candidates(
     """
     out, per_group, *_kernel = shape
     best: dict[int, Candidate] = {}
-    largest = 0
     for source in sources:
-        largest = max(largest, source.channels) if source.kind == "direct" else largest
-        if per_group == 0 or source.channels == 0 or source.channels % per_group:
-            continue
         groups = source.channels // per_group
-        if out % groups:
-            continue
         score = prior(shape, groups) + _fit(shape, groups, source)
         if groups not in best or score > best[groups].score:
             best[groups] = Candidate(groups, score, source)
@@ -72,7 +67,7 @@ def candidates(
     for groups in unexplained - best.keys():
         known = groups * per_group in elsewhere
         score = prior(shape, groups)
-        if groups == 1 and 1 < per_group < largest:
+        if groups == 1 and 1 < per_group < before:
             score += FAR if known else UNEXPLAINED
         elif known:
             score += 0.5 if groups == 1 else 1.5

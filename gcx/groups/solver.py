@@ -12,6 +12,7 @@ from gcx.extract import find_convolutions
 from gcx.groups.agreement import agree
 from gcx.groups.candidates import Candidate, candidates
 from gcx.groups.evidence import alternatives, confidence, sentence
+from gcx.groups.levels import handed_on
 from gcx.groups.network import Emitter, Network, build_network
 from gcx.groups.resolution import Resolution
 from gcx.groups.sources import Known, find_sources
@@ -143,21 +144,29 @@ def _solve(
     known = Known()
     tables: dict[int, list[Candidate]] = {}
     for number in range(ROUNDS):
-        handed_on: set[int] = set()
+        seen: set[int] = set()
         for emitter in network.emitters:
             if emitter.index in fixed:
                 tables[emitter.index] = [Candidate(fixed[emitter.index], 0.0, None)]
             elif emitter.kind == "conv":
                 sources = find_sources(network, emitter, known)
-                tables[emitter.index] = candidates(emitter.shape, sources, handed_on, usual_rank)
+                before = _before(network, emitter)
+                tables[emitter.index] = candidates(emitter.shape, sources, before, seen, usual_rank)
             if number == 0:
                 _learn(known, emitter, tables, layouts)
-            handed_on.add(emitter.channels)
+            seen.add(emitter.channels)
         free = [conv for conv in convs if conv.index not in fixed]
         agree(free, tables)
         for conv in free:
             _learn(known, conv, tables, layouts)
     return tables
+
+
+def _before(network: Network, conv: Emitter) -> int:
+    """What the module directly before hands on; a linear layer's outputs are rarely what a convolution reads."""
+    if conv.index == 0 or network.emitters[conv.index - 1].kind == "linear":
+        return 0
+    return handed_on(network, conv.index - 1)
 
 
 def _learn(

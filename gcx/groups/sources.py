@@ -7,7 +7,7 @@ In file order, the module directly before a convolution feeds it, or what entere
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 from typing import Literal
 
@@ -66,7 +66,7 @@ SPLIT_SHARED = 1.5
 """Added to a split where the other parts are seen to be read too."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Source:
     """One way in which a number of channels could reach a convolution."""
 
@@ -94,7 +94,7 @@ class Known:
 
 
 def find_sources(network: Network, conv: Emitter, known: Known) -> list[Source]:
-    """List what the convolution could be reading, nearest first; empty for the first module of a file."""
+    """List what a convolution without empty axes could be reading in whole groups, nearest first."""
     sources: list[Source] = []
     chained = False
     for level in levels(network, conv):
@@ -111,9 +111,17 @@ def find_sources(network: Network, conv: Emitter, known: Known) -> list[Source]:
         if level.number < 3:
             sources += _siblings(network, level, chained)
             sources += _concatenated(network, level)
+    out, per_group = conv.shape[:2]
+    fitting = [source for source in sources if _fits(source.channels, out, per_group)]
     if conv.index - 1 in known.depthwise:
-        return [_past_depthwise(source, conv) for source in sources]
-    return sources
+        for source in fitting:
+            _past_depthwise(source, conv)
+    return fitting
+
+
+def _fits(channels: int, out: int, per_group: int) -> bool:
+    """Whether a whole number of groups reads so many channels and shares out the outputs."""
+    return channels > 0 and channels % per_group == 0 and out % (channels // per_group) == 0
 
 
 def _directly_before(network: Network, conv: Emitter, level: Level, known: Known, chained: bool) -> Iterator[Source]:
@@ -250,10 +258,10 @@ def _sums(network: Network, nodes: list[Node], around: Node, weight: float) -> I
             yield Source(total + entered, "concat", weight + CONCAT_WITH_ENTRY, node.last, parts + 1)
 
 
-def _past_depthwise(source: Source, conv: Emitter) -> Source:
+def _past_depthwise(source: Source, conv: Emitter) -> None:
     """After a depthwise convolution comes one that mixes what it hands on, and not another depthwise one with more."""
     if conv.shape[1] == 1:
         doubtful = source.kind == "direct" and source.channels < conv.shape[0]
     else:
         doubtful = source.kind in ("split", "concat", "sibling", "parallel")
-    return replace(source, weight=source.weight - AFTER_DEPTHWISE) if doubtful else source
+    source.weight -= AFTER_DEPTHWISE if doubtful else 0.0
