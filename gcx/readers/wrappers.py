@@ -180,7 +180,8 @@ def _children(value: Any) -> list[tuple[str, Any]]:
     if type(value) is Placeholder:
         if "optim" in value.cls.full.lower():
             return []
-        return [*_by_text(value.items or []), *attributes(value).items()]
+        given = value.args if type(value.args) is tuple else ()
+        return [*_by_text(value.items or []), *attributes(value).items(), *_children(given)]
     if type(value) in (list, tuple):
         return [(str(index), item) for index, item in enumerate(value) if type(item) in _CONTAINERS]
     return []

@@ -44,8 +44,6 @@ torch.distributed.elastic torch.multiprocessing torch.testing torch.ops.load_lib
 torch._ops.
 """
 _PROGRAM_PREFIXES = tuple(_PROGRAM_PREFIX_WORDS.split())
-_DYNAMO = "torch._dynamo."
-_COMPILED_MODULE = "torch._dynamo.eval_frame.OptimizedModule"
 
 _HARMLESS_BUILTINS = """
 set frozenset dict list tuple bytearray complex slice range xrange object int long float str unicode bytes bool type
@@ -79,13 +77,12 @@ def check_reference(found: Global) -> None:
             Python's own underscored names.
     """
     full = found.full
-    if full in _HARMLESS or full in _INERT_FUNCTIONS or full == _COMPILED_MODULE or _is_exception(found):
+    if full in _HARMLESS or full in _INERT_FUNCTIONS or _is_exception(found):
         return
     parts = full.split(".")
     if (
         parts[0] in _PROGRAMS
         or full.startswith(_PROGRAM_PREFIXES)
-        or full.startswith(_DYNAMO)
         or not _HIDDEN.isdisjoint(parts[1:])
         or any(part.startswith("__") and part.endswith("__") for part in parts[1:] if part != "__main__")
         or (parts[0] in _OWN_OR_STANDARD and not _is_own_class(parts))
@@ -106,6 +103,8 @@ def check_call(found: Global, *, of_class: bool) -> None:
         CheckpointError: the name is that of a function, and not of one that only makes a value.
     """
     if of_class or found.full in _INERT_FUNCTIONS or found.full in _HARMLESS:
+        return
+    if found.full.startswith("numpy.random.") and found.name.startswith("__pyx_unpickle_"):
         return
     if not looks_like_class(found.name):
         refuse_call(found.full)
