@@ -96,7 +96,8 @@ def correlate(
         progress = files.enter_context(_progress(quiet))
         extras = Extras(pictures=plan.needs_pictures, sink=sink, progress=progress)
         report = chosen_order(measured(*models, settings=settings, extras=extras), sort, top)
-        plan.write(report, theme.value)
+        rendered = plan.render(report, theme.value)
+    plan.write(rendered)
     say([line for model in report.models for line in _inconclusive_lines(model, settings)])
     return report.exit_code
 
@@ -176,14 +177,19 @@ class _OutputPlan:
         files.callback(archive.finish)
         return archive.add
 
-    def write(self, report: Report, theme: str) -> None:
-        """Render everything, then write the files, then stdout."""
+    def render(self, report: Report, theme: str) -> list[tuple[str, str | bytes]]:
+        """Every output with where it goes, stdout last; nothing is written yet."""
         for_file = render_options(theme, for_stdout=False)
         contents = [(target, renderer.render(report, for_file)) for target, renderer in self._files]
-        to_stdout = self._stdout.render(report, render_options(theme, for_stdout=True))
+        return [*contents, (STDOUT, self._stdout.render(report, render_options(theme, for_stdout=True)))]
+
+    def write(self, contents: list[tuple[str, str | bytes]]) -> None:
+        """Write what was rendered; stdout comes last, so that an answer there means that everything is written."""
         for target, content in contents:
-            write_file(target, content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-        write_stdout(to_stdout)
+            if target == STDOUT:
+                write_stdout(content)
+            else:
+                write_file(target, content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 def _limit_threads(threads: int) -> None:
