@@ -94,7 +94,7 @@ def _zeros(source: Source) -> tuple[str, str] | None:
 def _zip(source: Source) -> tuple[str, str] | None:
     names = zip_names(source)
     if not names:
-        return None
+        return ("is an empty zip archive", AGAIN) if source.head.startswith(b"PK\x05\x06") else None
     inside = {name.partition("/")[2] for name in names}
     bases = {basename(name) for name in names}
     if "model.weights.h5" in bases:

@@ -5,25 +5,29 @@ torch is not imported here: whoever has a module has loaded it already.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gcx.checkpoint import Checkpoint, ConvSpec, TensorRef
-from gcx.errors import CheckpointError
+from gcx.errors import CheckpointError, printable
 from gcx.readers.base import ReadOptions
-from gcx.readers.dtypes import COMPLEX, ITEM_BYTES, NUMPY_DTYPES, numpy_dtype, unreadable_tensor
+from gcx.readers.live_tensors import live_reference, numbers_of
 from gcx.readers.names import module_of, present, shown_names
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from gcx.readers.wrappers import KNOWN
 
 _WRAPPER_CLASSES = frozenset({"DataParallel", "DistributedDataParallel", "OptimizedModule"})
 
 _PARTS = ("weight_g", "weight_v", "weight_u", "weight_orig", "weight_mask")
 """What the older parametrisations of torch (weight norm, spectral norm, pruning) keep instead of a weight."""
+_DEEPEST = 4
+"""Mappings within mappings that are searched for tensors."""
+_WRAPPED = 100
+_AVERAGE = re.compile(r"(^|[_.])(ema|swa|averaged?|avg|shadow)([_.]|$)|^ema|ema$", re.IGNORECASE)
+_OPTIMIZER = re.compile(r"optim|sched|scaler|momentum|exp_avg", re.IGNORECASE)
 
 
 def from_module(module: Any) -> Checkpoint:
@@ -43,7 +47,7 @@ def from_module(module: Any) -> Checkpoint:
     """
     refs: dict[str, TensorRef] = {}
     for name, value in module.state_dict().items():
-        ref = _reference(name, value)
+        ref = live_reference(name, value)
         if ref is not None:
             refs[name] = ref
     specs: dict[str, ConvSpec] = {}
@@ -67,20 +71,28 @@ def from_module(module: Any) -> Checkpoint:
 def from_state_dict(state: Mapping[str, Any], options: ReadOptions | None = None) -> Checkpoint:
     """See a mapping of names to torch tensors or arrays as a checkpoint; other values are passed over.
 
+    A mapping without tensors is searched for one with them, as training checkpoints wrap theirs.
+
     Args:
         state: `model.state_dict()`, or names to numpy arrays (or what `numpy.asarray` takes: jax, tensorflow).
         options: which copy is meant where it holds a moving average too.
 
     Raises:
         CheckpointError: it has values but no tensors, or names that are no text.
+        UsageError: a moving average is wanted and there is none.
 
     >>> import numpy as np
     >>> from_state_dict({"conv.weight": np.zeros((8, 4, 3, 3)), "epoch": 3}).tensors["conv.weight"].dtype
     'float64'
     """
+    options = options or ReadOptions()
+    found, more, averaged = _unwrapped(state, options)
+    if not isinstance(found, Mapping):
+        checkpoint = from_module(found)
+        return replace(checkpoint, notes=more)
     refs: dict[str, TensorRef] = {}
-    for name, value in state.items():
-        ref = _reference(name, value)
+    for name, value in found.items():
+        ref = live_reference(name, value)
         if ref is None:
             continue
         if not isinstance(name, str):
@@ -88,8 +100,45 @@ def from_state_dict(state: Mapping[str, Any], options: ReadOptions | None = None
         refs[name] = ref
     if state and not refs:
         raise CheckpointError("maps no name to a tensor", path="state_dict", cure="give model.state_dict()")
-    tensors, notes = present(refs, options or ReadOptions())
-    return Checkpoint("state_dict", "state-dict", tensors, notes=notes)
+    tensors, notes = present(refs, ReadOptions() if averaged else options)
+    return Checkpoint("state_dict", "state-dict", tensors, notes=more + notes)
+
+
+def _unwrapped(state: Mapping[str, Any], options: ReadOptions) -> tuple[Any, tuple[str, ...], bool]:
+    """The mapping with tensors, or the module, that is meant; a note on the others; whether it is a moving average."""
+    found: list[tuple[tuple[str, ...], Any]] = []
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), state)]
+    while waiting and len(found) < _WRAPPED:
+        path, value = waiting.pop(0)
+        if not isinstance(value, Mapping) or any(live_reference("", item) for item in value.values()):
+            found.append((path, value))
+        elif len(path) < _DEEPEST and not {"param_groups", "state"} <= value.keys():
+            inner = [(str(key), item) for key, item in value.items() if not _OPTIMIZER.search(str(key))]
+            waiting += [
+                ((*path, key), item)
+                for key, item in inner
+                if isinstance(item, Mapping) or hasattr(item, "named_modules")
+            ]
+    if not found:
+        return state, (), False
+
+    def rank(place: tuple[tuple[str, ...], Any]) -> tuple[bool, int]:
+        average = any(_AVERAGE.search(key) for key in place[0])
+        return average != (options.weights == "ema"), min(map(_known, place[0]), default=0)
+
+    path, meant = min(found, key=rank)
+    others = ", ".join(f"'{printable('.'.join(other), 60)}'" for other, _ in found[:6] if other != path)
+    also = f"; there is also {others}" if others else ""
+    notes = (f"weights from '{printable('.'.join(path), 60)}'{also}",) if path and others else ()
+    return meant, notes, any(_AVERAGE.search(key) for key in path)
+
+
+def _may_hold_weights(key: str, value: Any) -> bool:
+    return (isinstance(value, Mapping) or hasattr(value, "named_modules")) and not _OPTIMIZER.search(key)
+
+
+def _known(key: str) -> int:
+    return KNOWN.index(key) if key in KNOWN else len(KNOWN)
 
 
 def _class_name(module: Any) -> str:
@@ -143,12 +192,12 @@ def _with_effective(
 ) -> dict[str, TensorRef]:
     """Put the effective weight where the first of the tensors that make it up stood, and leave those out."""
     weight = _without_gradient(effective)
-    ref = _reference(f"{dot}weight", weight)
+    ref = live_reference(f"{dot}weight", weight)
     if ref is None:
         return refs
     ref = replace(
         ref,
-        load=lambda: _numbers(_without_gradient(effective)),
+        load=lambda: numbers_of(_without_gradient(effective)),
         storage=("module", id(child)),
         notes=(*ref.notes, "the effective weight, after its parametrisation"),
     )
@@ -165,84 +214,3 @@ def _with_effective(
 def _without_gradient(compute: Callable[[], Any]) -> Any:
     with sys.modules["torch"].no_grad():
         return compute()
-
-
-def _reference(name: str, value: Any) -> TensorRef | None:
-    """A reference to a tensor or an array; None for anything else."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
-        return _tensor_reference(name, value)
-    if hasattr(value, "__array__") and hasattr(value, "shape") and hasattr(value, "dtype"):
-        return _array_reference(name, value)
-    return None
-
-
-def _tensor_reference(name: str, tensor: Any) -> TensorRef:
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    if hasattr(tensor, "cls_to_become"):  # the parameter of a lazy module
-        return unreadable_tensor(name, dtype, (), "is not initialised yet: run the model once")
-    if getattr(tensor, "is_nested", False):
-        return unreadable_tensor(name, dtype, (), "is a nested tensor: its rows have different lengths")
-    shape = tuple(int(size) for size in tensor.shape)
-    if tensor.is_meta:
-        return unreadable_tensor(name, dtype, shape, "is a meta tensor: a shape without numbers")
-    if str(tensor.layout) != "torch.strided":
-        return unreadable_tensor(name, dtype, shape, "is a sparse tensor")
-    if tensor.is_quantized:
-        notes = (f"dequantised from {dtype}",)
-        return TensorRef(name, "float32", shape, partial(_numbers, tensor), _torch_storage(tensor), notes=notes)
-    if tensor.is_complex():
-        return unreadable_tensor(name, dtype, shape, COMPLEX)
-    if dtype not in ITEM_BYTES:
-        return unreadable_tensor(name, dtype, shape, f"holds {dtype} numbers, which are not measured")
-    return TensorRef(name, dtype, shape, partial(_numbers, tensor), _torch_storage(tensor))
-
-
-def _torch_storage(tensor: Any) -> tuple[Any, ...] | None:
-    """Equal for views of the same numbers; None where there is no memory to compare."""
-    try:
-        address = tensor.untyped_storage().data_ptr()
-    except (NotImplementedError, RuntimeError):  # tensor subclasses without a storage of their own
-        return None
-    if not address:
-        return None
-    return (str(tensor.device), address, tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
-
-
-def _numbers(tensor: Any) -> NDArray[Any]:
-    torch = sys.modules["torch"]
-    try:
-        plain = tensor.detach()
-        if plain.is_quantized:
-            plain = plain.dequantize()
-        plain = plain.cpu().resolve_neg()
-        dtype = str(plain.dtype).removeprefix("torch.")
-        if dtype in NUMPY_DTYPES:
-            array: NDArray[Any] = plain.numpy()
-        else:
-            bits = torch.int16 if plain.element_size() == 2 else torch.uint8
-            array = plain.contiguous().view(bits).numpy().view(numpy_dtype(dtype))
-    except (RuntimeError, TypeError, NotImplementedError) as error:  # exotic subclasses and devices
-        raise CheckpointError(f"cannot be copied out of torch: {error!s:.120}") from error
-    return array
-
-
-def _array_reference(name: str, value: Any) -> TensorRef | None:
-    import numpy as np
-
-    if isinstance(value, np.generic):  # a scalar beside the weights
-        value = np.asarray(value)
-    shape = tuple(int(size) for size in value.shape)
-    dtype = getattr(value.dtype, "name", str(value.dtype))
-    if isinstance(value, np.ndarray):
-        if value.dtype.kind in "USMm":
-            return None
-        if value.dtype.kind == "O" or value.dtype.names is not None:
-            return unreadable_tensor(name, dtype, shape, "holds Python objects, not numbers")
-        where = value.__array_interface__["data"][0]
-        storage = ("cpu", where, shape, value.strides, dtype) if value.size else None
-    else:
-        storage = None
-    if "complex" in dtype:
-        return unreadable_tensor(name, dtype, shape, COMPLEX)
-    return TensorRef(name, dtype, shape, partial(np.asarray, value), storage)

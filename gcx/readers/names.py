@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gcx.checkpoint import TensorRef
-from gcx.errors import CheckpointError, printable
+from gcx.errors import CheckpointError, UsageError, printable
 from gcx.readers.base import ReadOptions
 
 EMA_PREFIXES = ("ema.", "ema_model.", "model_ema.")
@@ -80,7 +80,7 @@ def present(refs: Mapping[str, TensorRef], options: ReadOptions) -> tuple[dict[s
         The chosen tensors by shown name, and notes on what else there was.
 
     Raises:
-        CheckpointError: a moving average is wanted and there is none.
+        UsageError: a moving average is wanted and there is none.
     """
     chosen = dict(refs)
     notes: tuple[str, ...] = ()
@@ -97,8 +97,9 @@ def present(refs: Mapping[str, TensorRef], options: ReadOptions) -> tuple[dict[s
     return {shown[name]: _renamed(ref, shown[name]) for name, ref in chosen.items()}, notes
 
 
-def no_moving_average() -> CheckpointError:
-    return CheckpointError("holds no moving average of its weights", cure="leave out --weights ema")
+def no_moving_average() -> UsageError:
+    """The error for whoever asks for a moving average that is not there."""
+    return UsageError("holds no moving average of its weights", cure="leave out --weights ema")
 
 
 def module_of(tensor: str) -> str:

@@ -15,7 +15,7 @@ from gcx.checkpoint import Checkpoint, ConvSpec, TensorRef
 from gcx.errors import MESSAGE_LIMIT, CheckpointError, LimitError, printable
 from gcx.limits import NAME, TENSORS
 from gcx.readers.base import ReadOptions, Source
-from gcx.readers.names import module_of, no_moving_average, present, shown_names
+from gcx.readers.names import module_of, no_moving_average, present, shard_note, shown_names
 from gcx.readers.torch.modules import attributes, is_module, read_tree
 from gcx.readers.torch.storages import ReadBytes, reference
 from gcx.readers.torch.values import Pairs, Placeholder, Tensor
@@ -117,7 +117,7 @@ def checkpoint_of(parsed: Parsed, source: Source, options: ReadOptions) -> Check
     if len(tensors) > TENSORS:
         raise LimitError(f"has more than {TENSORS} tensors, limit TENSORS")
     kind = "torch-module" if any(one.module for one in chosen) else "torch-state-dict"
-    return Checkpoint(source.path, kind, tensors, convs, parsed.notes + notes, source.close)
+    return Checkpoint(source.path, kind, tensors, convs, parsed.notes + notes + shard_note(source.path), source.close)
 
 
 def _shown(

@@ -6,7 +6,9 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import pickle
+import socket
 import tarfile
 import zipfile
 
@@ -17,6 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from readers.flat import source_of
 
+from gcx.errors import CheckpointError
+from gcx.readers import read_checkpoint
 from gcx.readers.foreign import CHECKPOINT_SUFFIXES, MAGIC, describe
 
 
@@ -109,7 +113,7 @@ NOT_CAFFE = field(1, b"net") + field(100, b"layer")
         (zipped("readme.md", "weights/model.ckpt"), "zip archive that holds 'weights/model.ckpt'"),
         (zipped("a/", "\x1b[31m.pt"), "zip archive that holds '\\x1b[31m.pt'"),
         (zipped("a.txt"), "zip archive without a checkpoint: 'a.txt'"),
-        (zipped(), ""),
+        (zipped(), "empty zip archive"),
         (zipped("a.pt")[:40], "zip archive that holds 'a.pt'"),
         (zipped("config.json", "metadata.json", "model.weights.h5"), "Keras"),
         (zipped("m/data.pkl", "m/constants.pkl", "m/code/__torch__.py"), "TorchScript"),
@@ -220,3 +224,77 @@ def test_whatever_it_is_the_answer_is_one_line_or_none(seed, edits, length):
 @given(st.binary(min_size=1, max_size=200))
 def test_random_bytes(data):
     described(data)
+
+
+# --- through the front door ---
+
+
+def refused(path) -> str:
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(str(path))
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert caught.value.path == str(path)
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".onnx", ".index.json", ""])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (LFS, "git-lfs pointer"),
+        (b"<!doctype html>\n", "HTML page"),
+        (gzip.compress(b"x" * 100), "gzip"),
+        (tarred("run/best.pth"), "holds 'run/best.pth'"),
+        (zipped("run/best.pth"), "holds 'run/best.pth'"),
+        (zipped("metadata.json", "config.json", "model.weights.h5"), "Keras"),
+        (saved(lambda file: np.savez(file, a=np.zeros(3))), ".npz"),
+        (b"\x1c\0\0\0TFL3" + bytes(40), "TFLite"),
+        (b"hello", "text file"),
+        (b"\xde\xad\xbe\xef" * 100, "not a checkpoint that gcx reads"),
+        (bytes(100), "zero bytes"),
+    ],
+)
+def test_the_suffix_does_not_matter(tmp_path, suffix, data, message):
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(data)
+    assert message in refused(path)
+
+
+def test_what_is_no_regular_file(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    (tmp_path / "empty").touch()
+    with socket.socket(socket.AF_UNIX) as listening:
+        here = os.open(".", os.O_RDONLY)
+        os.chdir(tmp_path)  # the path of a socket may have 108 characters
+        listening.bind("socket")
+        os.fchdir(here)
+        os.close(here)
+        assert "not a regular file" in refused(tmp_path / "socket")
+    assert "not a regular file" in refused(tmp_path / "fifo")
+    assert "not a regular file" in refused("/dev/zero")
+    assert "is a directory" in refused(tmp_path)
+    assert "no such file" in refused(tmp_path / "dangling")
+    assert "no such file" in refused(tmp_path / "missing")
+    assert "loop of symbolic links" in refused(tmp_path / "a")
+    assert "is empty" in refused(tmp_path / "empty")
+    assert "not a file name" in refused("a\0b")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_a_file_that_may_not_be_read(tmp_path):
+    path = tmp_path / "secret.pt"
+    path.write_bytes(b"x")
+    path.chmod(0)
+    assert "permission denied" in refused(path)
+
+
+def test_a_link_to_a_checkpoint_is_read(tmp_path):
+    torch.save({"a.weight": torch.ones(2, 2)}, tmp_path / "blob")
+    (tmp_path / "model.pt").symlink_to("blob")
+    with read_checkpoint(str(tmp_path / "model.pt")) as checkpoint:
+        assert list(checkpoint.tensors) == ["a.weight"]

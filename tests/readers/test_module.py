@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from gcx.checkpoint import ConvSpec
-from gcx.errors import CheckpointError
+from gcx.errors import CheckpointError, UsageError
 from gcx.readers.base import ReadOptions
 from gcx.readers.module import from_module, from_state_dict
 
@@ -308,6 +308,35 @@ def test_the_moving_average_can_be_chosen():
     state = {"a.weight": torch.zeros(2, 2), "ema.a.weight": torch.ones(2, 2)}
     assert from_state_dict(state).tensors["a.weight"].read().sum() == 0
     assert from_state_dict(state, ReadOptions("ema")).tensors["a.weight"].read().sum() == 4
+
+
+def test_training_checkpoints_are_unwrapped():
+    net, ema = torch.ones(2, 2), torch.zeros(2, 2)
+    optimizer = {"state": {0: {"exp_avg": torch.ones(9)}}, "param_groups": []}
+    checkpoint = {"epoch": 3, "optimizer": optimizer, "state_dict": {"module.a.weight": net}}
+    assert from_state_dict(checkpoint).tensors["a.weight"].read().sum() == 4
+    assert from_state_dict(checkpoint).notes == ()
+    twins = {"other": optimizer, "params_ema": {"a.weight": ema}, "params": {"a.weight": net}}
+    plain, average = from_state_dict(twins), from_state_dict(twins, ReadOptions("ema"))
+    assert (plain.tensors["a.weight"].read().sum(), average.tensors["a.weight"].read().sum()) == (4, 0)
+    assert plain.notes == ("weights from 'params'; there is also 'params_ema'",)
+    assert average.notes == ("weights from 'params_ema'; there is also 'params'",)
+    nested = {"model": {"state_dict": {"a.weight": net}}, "epoch": 1}
+    assert list(from_state_dict(nested).tensors) == ["a.weight"]
+    with pytest.raises(UsageError, match="no moving average"):
+        from_state_dict(checkpoint, ReadOptions("ema"))
+
+
+def test_a_module_in_a_training_checkpoint_records_its_groups(net):
+    checkpoint = from_state_dict({"epoch": 1, "model": net})
+    assert (checkpoint.path, checkpoint.convs["up"]) == ("Net", ConvSpec(4, True))
+
+
+def test_mappings_within_mappings_without_end():
+    endless = {}
+    endless["a"] = endless["b"] = endless
+    with pytest.raises(CheckpointError, match="maps no name to a tensor"):
+        from_state_dict(endless)
 
 
 def test_mappings_that_hold_no_weights():

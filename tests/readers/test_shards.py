@@ -8,10 +8,12 @@ import os
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
 from readers.flat import source_of
 
 from gcx.checkpoint import Checkpoint, TensorRef
 from gcx.errors import CheckpointError
+from gcx.readers import read_checkpoint
 from gcx.readers import shards as shards_module
 from gcx.readers.base import ReadOptions, open_source
 from gcx.readers.safetensors import SafetensorsReader
@@ -279,3 +281,9 @@ def test_who_names_one_shard_is_told_of_the_index(tmp_path):
     sharded(tmp_path)
     with SafetensorsReader().read(open_source(str(tmp_path / FILES[0])), ReadOptions()) as checkpoint:
         assert checkpoint.notes == ("one shard of 2: model.safetensors.index.json names them all",)
+
+
+def test_who_names_one_torch_shard_too(tmp_path):
+    torch.save({"a.weight": torch.ones(2, 2)}, tmp_path / "pytorch_model-00002-of-00007.bin")
+    with read_checkpoint(str(tmp_path / "pytorch_model-00002-of-00007.bin")) as checkpoint:
+        assert checkpoint.notes == ("one shard of 7: pytorch_model.bin.index.json names them all",)
