@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 from gcx.groups.network import Emitter, Network, Node
 
@@ -31,7 +32,7 @@ class Level:
     channels: int
     """What that hands on."""
     earlier: list[Node]
-    """The children of `scope` before the branch, in file order; the last few of them."""
+    """The last few children of `scope` before the branch, in file order, without gates of what comes later."""
 
     @property
     def follows_block(self) -> bool:
@@ -46,7 +47,8 @@ def levels(network: Network, conv: Emitter) -> Iterator[Level]:
     while scope is not None and number < LEVELS:
         if scope.first < first:
             end = branch.ordinal if branch is not scope else len(scope.children)
-            earlier = scope.children[max(0, end - SIBLINGS) : end]
+            before = scope.children[max(0, end - SIBLINGS) : end]
+            earlier = [node for node in before if not _gates_what_comes_later(network, node.last)]
             yield Level(number, scope, branch, network.emitters[first - 1], handed_on(network, first - 1), earlier)
             first = scope.first
             number += 1
@@ -54,7 +56,10 @@ def levels(network: Network, conv: Emitter) -> Iterator[Level]:
 
 
 def handed_on(network: Network, index: int) -> int:
-    """What reaches the next module: parallel norms that share out one convolution's channels count as that many.
+    """What reaches the next module.
+
+    Parallel norms that share out one convolution's channels count as that many, and a squeeze that is registered before
+    the convolution whose outputs it gates hands on nothing.
 
     >>> from gcx.extract import find_convolutions
     >>> from gcx.groups.network import build_network
@@ -62,6 +67,8 @@ def handed_on(network: Network, index: int) -> int:
     >>> handed_on(build_network(shapes, find_convolutions(shapes)), 2)
     64
     """
+    if _gates_what_comes_later(network, index):
+        index -= 2
     emitter = network.emitters[index]
     total = 0
     for back in range(index, max(-1, index - NORMS), -1):
@@ -70,6 +77,17 @@ def handed_on(network: Network, index: int) -> int:
             return other.channels if total == other.channels else emitter.channels
         total += other.channels
     return emitter.channels
+
+
+def _gates_what_comes_later(network: Network, index: int) -> bool:
+    """Whether two pointwise convolutions, narrow and wide again, start from channels that nothing before them has."""
+    if index < 2 or network.emitters[index].kind != "conv":
+        return False
+    reduce, expand = network.emitters[index - 1], network.emitters[index]
+    wide, narrow = expand.shape[:2]
+    pointwise = prod(reduce.shape[2:]) == 1 == prod(expand.shape[2:])
+    before = network.emitters[index - 2].channels
+    return pointwise and reduce.shape[:2] == (narrow, wide) and narrow < wide != before
 
 
 def before_norms(network: Network, index: int) -> int:

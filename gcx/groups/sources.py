@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Literal
 
-from gcx.groups.levels import SIBLINGS, Level, alike, before_norms, handed_on, levels, next_reads
+from gcx.groups.levels import (
+    SIBLINGS,
+    Level,
+    alike,
+    before_norms,
+    handed_on,
+    levels,
+    next_reads,
+)
 from gcx.groups.network import Emitter, Network, Node
 
 SourceKind = Literal[

@@ -195,7 +195,7 @@ def squeezing() -> Drawn:
 
 
 def reparameterised() -> Drawn:
-    """Branches of several kernel sizes that are summed: dense, grouped and depthwise with a multiplier."""
+    """Branches of several kernel sizes that are summed; a gate registered before what it gates."""
     net = Drawn().both("stem.wide", 3, 48).both("stem.point", 3, 48, 1)
     for block, groups in enumerate((1, 4, 1, 4)):
         path = f"stage.{block}"
@@ -203,7 +203,9 @@ def reparameterised() -> Drawn:
             f"{path}.point", 48, 48, 1, groups
         )
     net.both("down.large", 48, 96, 7, 48).both("down.small", 48, 96, 3, 48)
-    return net.both("after", 96, 96, 1)
+    net.both("after", 96, 96, 1)
+    net.conv("last.gate.0", 192, 12, 1, bias=True).conv("last.gate.1", 12, 192, 1, bias=True)
+    return net.both("last.wide", 96, 192, 3, 96).both("last.point", 96, 192, 1, 96)
 
 
 def positional() -> Drawn:
