@@ -29,7 +29,7 @@ def to_mapping(record: Any) -> Any:
 
 
 @cache
-def field_names(record: type) -> tuple[str, ...]:
+def field_names(record: type[Any]) -> tuple[str, ...]:
     """The keys of a record in the JSON, in order."""
     return tuple(field.name for field in dataclasses.fields(record) if field.name not in _HIDDEN)
 

@@ -53,5 +53,7 @@ ONNX_NAME = 65_536
 # --- measuring ---
 BLOCK = 1024
 """Filters in one block of the pairwise products: bounds memory at BLOCK x out_channels numbers, not out_channels^2."""
+RESAMPLES = 9_999
+"""Permutations per p-value at most, unless asked for: 20 per test up to 500 tests, or time goes with their square."""
 PICTURE = 512
 """Longest side of the correlation matrix that a picture keeps."""

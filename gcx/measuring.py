@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from gcx import limits
 from gcx.assembly import Assembly
 from gcx.groups.neighbours import consumer_groups
 from gcx.layers import ConvLayer
@@ -131,8 +132,9 @@ def _with_pvalues(
     """Test every delta; how many draws that takes is known only once all layers that have one are known."""
     from gcx.measures import adjust_pvalues, delta_pvalue
 
-    # Fewer draws than tests / rate could never pass the correction, whatever the layers hold.
-    n_resamples = settings.n_resamples or max(LEAST_RESAMPLES, ceil(len(states) / FALSE_DISCOVERY_RATE) - 1)
+    # With fewer draws than tests / rate no single layer could pass the correction, whatever it holds.
+    wanted = max(LEAST_RESAMPLES, ceil(len(states) / FALSE_DISCOVERY_RATE) - 1)
+    n_resamples = settings.n_resamples or min(wanted, limits.RESAMPLES)
     pvalues = [delta_pvalue(state, n_resamples, settings.seed, name) for name, state in states.items()]
     both = dict(zip(states, zip(pvalues, adjust_pvalues(pvalues), strict=True), strict=True))
     for layer in layers:

@@ -59,10 +59,10 @@ def _number(value: float | None) -> float:
 
 
 SORTS: dict[str, Callable[[LayerResult], float]] = {
-    "within": lambda layer: _number(layer.within and layer.within.rms_r),
-    "across": lambda layer: _number(layer.across and layer.across.rms_r),
-    "excess": lambda layer: _number(layer.within and layer.within.excess),
-    "delta": lambda layer: _number(layer.kernels and layer.kernels.delta),
+    "within": lambda layer: _number(layer.within.rms_r if layer.within else None),
+    "across": lambda layer: _number(layer.across.rms_r if layer.across else None),
+    "excess": lambda layer: _number(layer.within.excess if layer.within else None),
+    "delta": lambda layer: _number(layer.kernels.delta if layer.kernels else None),
     "parameters": lambda layer: layer.parameters,
     "groups": lambda layer: layer.groups,
 }
