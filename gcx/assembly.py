@@ -9,11 +9,11 @@ from fnmatch import fnmatchcase
 from math import prod
 
 from gcx.checkpoint import Checkpoint, TensorRef
+from gcx.conv_layer import ConvLayer
 from gcx.errors import CheckpointError, UsageError
 from gcx.extract import ConvWeight, find_convolutions, split_tensor_name
 from gcx.groups import Resolution, resolve_groups
 from gcx.groups.neighbours import NormNeighbours
-from gcx.layers import ConvLayer
 from gcx.results import LeftOut
 from gcx.settings import Settings
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from gcx import limits
 from gcx.assembly import Assembly
+from gcx.conv_layer import ConvLayer
 from gcx.groups.neighbours import consumer_groups
-from gcx.layers import ConvLayer
 from gcx.results import Coverage, LayerResult, ModelResult, SkippedLayer
 from gcx.settings import Settings
 from gcx.summary import summarise

@@ -12,8 +12,8 @@ from typing import Any
 
 from gcx.assembly import assemble, check_globs
 from gcx.checkpoint import Checkpoint
+from gcx.conv_layer import ConvLayer
 from gcx.errors import GcxError, UsageError
-from gcx.layers import ConvLayer
 from gcx.measuring import Extras, measure_model
 from gcx.results import ListedLayer, Listing, ModelListing, ModelResult, Report
 from gcx.settings import Settings

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from gcx.layers import Confidence, GroupsFrom
+from gcx.conv_layer import Confidence, GroupsFrom
 from gcx.settings import Settings
 from gcx.version import SCHEMA, __version__
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "gcx"
-GROUND = {"errors", "limits", "version", "settings", "checkpoint", "layers", "results", "contract"}
+GROUND = {"errors", "limits", "version", "settings", "checkpoint", "conv_layer", "results", "contract"}
 WINGS = {"readers", "measures", "renderers"}
 JOINTS = {"extract", "groups"}
 SPINE = {"assembly", "summary", "measuring", "pipeline"}

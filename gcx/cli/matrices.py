@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from gcx.layers import ConvLayer
+from gcx.conv_layer import ConvLayer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from gcx.layers import ConvLayer
+from gcx.conv_layer import ConvLayer
 
 
 class NormNeighbours:

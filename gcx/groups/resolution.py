@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gcx.layers import Confidence, GroupsFrom
+from gcx.conv_layer import Confidence, GroupsFrom
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from gcx.conv_layer import Confidence
 from gcx.groups.levels import handed_on
 from gcx.groups.network import Emitter, Network
-from gcx.layers import Confidence
 
 WORDS = frozenset(
     {"transpose", "transposed", "deconv", "deconvs", "upconv", "upconvs", "convtranspose", "tconv", "convt"}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gcx.layers import Confidence, GroupsFrom
+from gcx.conv_layer import Confidence, GroupsFrom
 from gcx.renderers.cells import decimal, shape_text
 from gcx.renderers.tables import above_chance, kernels_differ
 from gcx.results import Coverage, LayerResult, LeftOut, ListedLayer, ModelResult, Partition, SkippedLayer

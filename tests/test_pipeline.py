@@ -1,0 +1,152 @@
+"""The Python API: paths, live modules and state dicts give the same numbers; settings, notes and errors."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import gcx
+from gcx import limits
+from gcx.errors import UsageError
+from gcx.settings import Settings
+from gcx.summary import chosen_order
+
+
+def layers_of(report):
+    return {layer.name: layer for layer in report.models[0].measured}
+
+
+def without_origin(layer):
+    """The layer's numbers, without where its groups came from."""
+    return replace(layer, groups_from="assumed", groups_confidence="certain", groups_evidence="", notes=())
+
+
+def test_a_path_a_module_and_a_state_dict_give_the_same_numbers(torch_file, grouped_net):
+    groups = {"*": 1, "grouped*": 4, "depthwise*": 32}
+    of_path = layers_of(gcx.correlate(torch_file, groups=groups))
+    of_dict = layers_of(gcx.correlate(grouped_net.state_dict(), groups=groups))
+    of_module = layers_of(gcx.correlate(grouped_net))
+    assert list(of_path) == list(of_dict) == list(of_module)
+    for name, layer in of_path.items():
+        assert without_origin(of_dict[name]) == without_origin(layer)
+        assert without_origin(of_module[name]) == without_origin(layer)
+    assert {layer.groups_from for layer in of_module.values()} == {"recorded"}
+
+
+def test_a_declared_count_that_contradicts_the_module_is_refused(grouped_net):
+    with pytest.raises(UsageError):
+        gcx.correlate(grouped_net, groups={"grouped*": 2})
+
+
+def test_several_models_are_one_report(torch_file, grouped_net):
+    report = gcx.correlate(torch_file, grouped_net)
+    assert len(report.models) == 2
+    assert report.exit_code == 0
+
+
+def test_a_glob_may_match_in_one_model_of_two():
+    weights = np.random.default_rng(0).normal(size=(2, 8, 4, 3, 3))
+    report = gcx.correlate({"a.weight": weights[0]}, {"b.weight": weights[1]}, groups={"b": 2}, exclude=("a",))
+    assert [len(model.measured) for model in report.models] == [0, 1]
+    assert report.exit_code == 3
+    with pytest.raises(UsageError, match="matches no layer"):
+        gcx.correlate({"a.weight": weights[0]}, {"b.weight": weights[1]}, include="c")
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: gcx.correlate(), "no model given"),
+        (lambda: gcx.correlate(42), "cannot read a int"),
+        (lambda: gcx.correlate({"w": np.ones((2, 2, 3, 3))}, mesure="cosine"), "did you mean 'measure'"),
+        (lambda: gcx.layers("no such file.pt"), "no such file"),
+        (lambda: chosen_order(gcx.correlate({"a.weight": np.eye(81).reshape(81, 9, 3, 3)}), "size", None), "sort"),
+    ],
+)
+def test_what_cannot_be_meant_says_so(call, says):
+    with pytest.raises(gcx.errors.GcxError, match=says):
+        call()
+
+
+def grouped_layers(count):
+    rng = np.random.default_rng(0)
+    return {f"l{i}.weight": rng.normal(size=(4, 2, 3, 3)) for i in range(count)}
+
+
+def test_draws_grow_with_the_number_of_tests_and_are_bounded(monkeypatch):
+    def draws(count, **options):
+        report = gcx.correlate(grouped_layers(count), groups={"*": 2}, **options)
+        return {layer.kernels.n_resamples for layer in report.models[0].measured}
+
+    assert draws(3) == {999}
+    assert draws(60) == {1199}
+    assert draws(3, n_resamples=199) == {199}
+    monkeypatch.setattr(limits, "RESAMPLES", 1100)
+    assert draws(60) == {1100}
+
+
+def test_the_summary_weights_by_pairs():
+    rng = np.random.default_rng(1)
+    small, large = rng.normal(size=(4, 2, 3, 3)), rng.normal(size=(32, 2, 3, 3))
+    report = gcx.correlate({"a.weight": small, "b.weight": large}, groups={"*": 1})
+    a, b = (layer.within for layer in report.models[0].measured)
+    expected = (a.mean_r2 * 6 + b.mean_r2 * 496) / 502
+    assert report.models[0].summary.mean_r2_within == pytest.approx(expected, rel=1e-12)
+    assert report.models[0].summary.parameters == 36 * 18
+
+
+def test_top_keeps_the_layers_most_above_their_null_in_file_order():
+    rng = np.random.default_rng(2)
+    shared = rng.normal(size=(1, 4, 3, 3))
+    weights = {f"l{i}.weight": rng.normal(size=(8, 4, 3, 3)) + i % 3 * shared for i in range(9)}
+    report = gcx.correlate(weights, groups={"*": 1})
+    top = chosen_order(report, None, 3)
+    assert [layer.name for layer in top.models[0].measured] == ["l2", "l5", "l8"]
+    assert "--top shows 3 of 9 measured layers" in top.models[0].notes[-1]
+    assert top.models[0].summary == report.models[0].summary
+    by_size = chosen_order(report, "excess", None).models[0].measured
+    values = [layer.within.excess for layer in by_size]
+    assert values == sorted(values, reverse=True)
+
+
+def test_a_report_shows_itself_in_a_notebook(torch_file):
+    html = gcx.correlate(torch_file)._repr_html_()
+    assert "<table" in html
+    assert "grouped.0" in html
+
+
+def test_settings_stand_in_the_report(torch_file):
+    report = gcx.correlate(torch_file, settings=Settings(seed=5), measure="cosine", include=["*"])
+    assert (report.settings.seed, report.settings.measure) == (5, "cosine")
+
+
+def test_transposed_weights_are_seen_as_filters(grouped_net):
+    import torch
+
+    torch.manual_seed(1)
+    net = torch.nn.Sequential(torch.nn.ConvTranspose2d(8, 12, 3, groups=4))
+    layer = gcx.correlate(net).models[0].measured[0]
+    assert (layer.weight_shape, layer.stored_shape) == ((12, 2, 3, 3), (8, 3, 3, 3))
+    weight = net[0].weight.detach().double().numpy()
+    filters = np.stack([weight[2 * g : 2 * g + 2, f].ravel() for g in range(4) for f in range(3)])
+    r2 = np.corrcoef(filters) ** 2
+    within = [r2[3 * g + i, 3 * g + j] for g in range(4) for i in range(3) for j in range(i)]
+    assert layer.within.mean_r2 == pytest.approx(np.mean(within), rel=1e-9)
+
+
+def test_one_and_three_dimensional_convolutions():
+    import torch
+
+    net = torch.nn.Sequential(torch.nn.Conv1d(4, 8, 5, groups=2), torch.nn.Conv3d(8, 8, 3, groups=8))
+    layers = gcx.correlate(net).models[0].measured
+    assert [layer.weight_shape for layer in layers] == [(8, 2, 5), (8, 1, 3, 3, 3)]
+    assert layers[1].within is None
+    assert layers[1].across.order_free
+
+
+def test_no_module_takes_the_place_of_a_public_function():
+    """`import gcx.layers` would replace the function `gcx.layers` by a module."""
+    from pathlib import Path
+
+    package = Path(gcx.__file__).parent
+    assert not [name for name in gcx.__all__ if (package / f"{name}.py").exists() or (package / name).is_dir()]
