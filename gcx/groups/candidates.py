@@ -10,6 +10,10 @@ from gcx.groups.sources import Source
 
 UNEXPLAINED = -1.2
 FAR = -0.5
+IMAGE = 2.0
+"""Three channels are an image's, before they are a group's."""
+ONE_PLANE = 6.0
+ANOTHER_STEM = 4.5
 MULTIPLIERS = {2: 0.0, 3: -1.5, 4: -1.5}
 """Outputs for each channel of a convolution whose groups read one channel each; 1 is plain depthwise."""
 
@@ -42,7 +46,12 @@ class Candidate:
 
 
 def candidates(
-    shape: tuple[int, ...], sources: Iterable[Source], before: int, elsewhere: Collection[int], usual_rank: int
+    shape: tuple[int, ...],
+    sources: Iterable[Source],
+    before: int,
+    elsewhere: Collection[int],
+    usual_rank: int,
+    opens: bool,
 ) -> list[Candidate]:
     """Score every group count for which something is there to be read, and the dense one.
 
@@ -52,6 +61,7 @@ def candidates(
         before: what the module directly before hands on; 0 where that is unknown.
         elsewhere: the channel counts that are handed on anywhere earlier in the file.
         usual_rank: rank of most convolutions in the file.
+        opens: it is the first of a part of the network, which may have an input of its own.
 
     Returns:
         The candidates, best first; never empty.
@@ -72,9 +82,17 @@ def candidates(
         elif known:
             score += 0.5 if groups == 1 else 1.5
         best[groups] = Candidate(groups, score, None)
-    if per_group == 1 and (not elsewhere or len(shape) > usual_rank):
-        best[1].score += 6.0
+    if per_group == 1 and not _reads_outputs(best.get(out)):
+        if not elsewhere or len(shape) > usual_rank:
+            best[1].score += ONE_PLANE
+        elif opens and out not in elsewhere:
+            best[1].score += ANOTHER_STEM
     return sorted(best.values(), key=lambda candidate: (-candidate.score, candidate.groups))
+
+
+def _reads_outputs(depthwise: Candidate | None) -> bool:
+    """Whether as many channels as a convolution has outputs come right before it, or enter its block."""
+    return depthwise is not None and depthwise.source is not None and depthwise.source.kind in ("direct", "entry")
 
 
 def prior(shape: tuple[int, ...], groups: int) -> float:
@@ -82,7 +100,7 @@ def prior(shape: tuple[int, ...], groups: int) -> float:
     out, per_group, *kernel = shape
     if groups == 1:
         if per_group > 1 or out == 1:
-            return 2.5
+            return 2.5 + (IMAGE if per_group == 3 and prod(kernel) > 1 else 0.0)
         return -1.5 if prod(kernel) > 1 else 0.0
     if per_group == 1:
         if prod(kernel) == 1:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from math import prod
 
+from gcx.conv_layer import Confidence
 from gcx.groups.candidates import Candidate
 from gcx.groups.network import Emitter, Network
-from gcx.groups.sources import Source
-from gcx.layers import Confidence
+from gcx.groups.sources import Known, Source
 
 # What the best count must lead the second by, for (certain, likely); None is never reached.
 LEADS: dict[str, tuple[float | None, float]] = {
@@ -30,7 +30,7 @@ IMAGE_PLANES = 4
 """The first convolution of a file reads at most so many channels if it reads an image; beyond it nothing is certain."""
 
 
-def confidence(conv: Emitter, table: list[Candidate]) -> Confidence:
+def confidence(conv: Emitter, table: list[Candidate], known: Known) -> Confidence:
     """How sure the best candidate is, from its lead and from what it would be reading."""
     out, per_group, *kernel = conv.shape
     best = table[0]
@@ -42,16 +42,23 @@ def confidence(conv: Emitter, table: list[Candidate]) -> Confidence:
         return "likely" if odd else "certain"
     certain, likely = LEADS[_case(best, per_group, prod(kernel) == 1)]
     lead = best.score - table[1].score if len(table) > 1 else ALONE
-    doubtful = best.groups == 1 and _doubtful(best, table[1:])
+    doubtful = best.groups == 1 and _doubtful(best, table[1:], known)
     if certain is not None and lead >= certain and not doubtful:
         return "certain"
     return "likely" if lead >= likely else "ambiguous"
 
 
-def _doubtful(dense: Candidate, others: list[Candidate]) -> bool:
-    """Whether something speaks for another count where little, or only another guess, speaks for the dense one."""
-    guessed = dense.source is not None and dense.source.kind == "mirror"
-    return any((dense.weak and other.agreement > 0) or (guessed and other.reads_direct) for other in others)
+def is_guess(source: Source | None, known: Known) -> bool:
+    """Whether a source only says what another convolution reads, and that is not sure itself."""
+    if source is None or source.kind not in ("mirror", "twin", "parallel"):
+        return False
+    return source.kind == "mirror" or source.emitter not in known.firm
+
+
+def _doubtful(dense: Candidate, others: list[Candidate], known: Known) -> bool:
+    """Whether something speaks for another count where little, or only a guess, speaks for the dense one."""
+    guess = is_guess(dense.source, known)
+    return any((dense.weak and other.agreement > 0) or (guess and other.reads_direct) for other in others)
 
 
 def _case(best: Candidate, per_group: int, pointwise: bool) -> str:
@@ -61,6 +68,7 @@ def _case(best: Candidate, per_group: int, pointwise: bool) -> str:
     if per_group > 1:
         return "grouped" if best.reads_direct and not pointwise else "grouped, pointwise or indirect"
     shown = best.source is not None and best.source.kind not in ("parallel", "split")
+    shown = shown and not (pointwise and best.source is not None and best.source.kind != "twin")
     return "depthwise" if shown else "depthwise, from nowhere"
 
 

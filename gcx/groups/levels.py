@@ -14,6 +14,7 @@ LEVELS = 6
 """How many modules around a convolution are looked at."""
 NORMS = 4
 """How many norms in a row are looked at."""
+LAYERS_OF_A_PART = 3
 AHEAD = 5
 """How many modules after a convolution are looked at for the next convolution."""
 
@@ -88,6 +89,16 @@ def _gates_what_comes_later(network: Network, index: int) -> bool:
     pointwise = prod(reduce.shape[2:]) == 1 == prod(expand.shape[2:])
     before = network.emitters[index - 2].channels
     return pointwise and reduce.shape[:2] == (narrow, wide) and narrow < wide != before
+
+
+def opens_a_part(network: Network, conv: Emitter) -> bool:
+    """Whether a convolution is the first of a module with several layers, and has no twin right after it."""
+    following = conv.index + 1
+    if following < len(network.emitters) and network.emitters[following].shape[:2] == conv.shape[:2]:
+        return False
+    for level in levels(network, conv):
+        return level.branch.first == conv.index and level.branch.last - level.branch.first >= LAYERS_OF_A_PART - 1
+    return True
 
 
 def before_norms(network: Network, index: int) -> int:

@@ -11,8 +11,8 @@ from gcx.errors import UsageError
 from gcx.extract import find_convolutions
 from gcx.groups.agreement import agree
 from gcx.groups.candidates import Candidate, candidates
-from gcx.groups.evidence import alternatives, confidence, sentence
-from gcx.groups.levels import handed_on
+from gcx.groups.evidence import alternatives, confidence, is_guess, sentence
+from gcx.groups.levels import handed_on, opens_a_part
 from gcx.groups.network import Emitter, Network, build_network
 from gcx.groups.resolution import Resolution
 from gcx.groups.sources import Known, find_sources
@@ -105,10 +105,12 @@ def _noted(found: Resolution, inferred: Resolution) -> Resolution:
 def _resolve(network: Network, facts: Mapping[str, _Fact]) -> dict[str, Resolution]:
     convs = [emitter for emitter in network.emitters if emitter.kind == "conv"]
     layouts = {conv.index: _layout(network, conv, facts.get(conv.name)) for conv in convs}
-    tables = _solve(network, convs, facts, layouts)
+    known = Known()
+    tables = _solve(network, convs, facts, layouts, known)
     resolved = {}
     for conv in convs:
-        resolved[conv.name] = _resolution(network, conv, tables[conv.index], layouts[conv.index], facts.get(conv.name))
+        table, layout, fact = tables[conv.index], layouts[conv.index], facts.get(conv.name)
+        resolved[conv.name] = _resolution(network, conv, table, layout, fact, known)
     return resolved
 
 
@@ -131,6 +133,7 @@ def _solve(
     convs: list[Emitter],
     facts: Mapping[str, _Fact],
     layouts: Mapping[int, Transposed | None],
+    known: Known,
 ) -> dict[int, list[Candidate]]:
     """Candidates for every convolution, best first, after the whole network has been heard."""
     ranks = Counter(len(conv.shape) for conv in convs)
@@ -141,7 +144,6 @@ def _solve(
         groups = fact.groups if fact is not None else None
         if groups is not None or layout is not None or min(conv.shape) == 0:
             fixed[conv.index] = groups or (layout.groups if layout is not None else 1)
-    known = Known()
     tables: dict[int, list[Candidate]] = {}
     for number in range(ROUNDS):
         seen: set[int] = set()
@@ -151,7 +153,8 @@ def _solve(
             elif emitter.kind == "conv":
                 sources = find_sources(network, emitter, known)
                 before = _before(network, emitter)
-                tables[emitter.index] = candidates(emitter.shape, sources, before, seen, usual_rank)
+                opens = emitter.shape[1] == 1 and opens_a_part(network, emitter)
+                tables[emitter.index] = candidates(emitter.shape, sources, before, seen, usual_rank, opens)
             if number == 0:
                 _learn(known, emitter, tables, layouts)
             seen.add(emitter.channels)
@@ -187,7 +190,7 @@ def _learn(
     known.inward[index] = emitter.shape[0] if transposed else best.groups * emitter.shape[1]
     if emitter.shape[1] == 1 and best.groups == emitter.shape[0] > 1:
         known.depthwise.add(index)
-    good = not best.weak and best.source is not None and best.source.kind != "mirror"
+    good = not best.weak and not is_guess(best.source, known)
     lead = best.score - table[1].score if len(table) > 1 else UNRIVALLED
     if good and lead >= FIRM_LEAD:
         known.firm.add(index)
@@ -196,7 +199,7 @@ def _learn(
 
 
 def _resolution(
-    network: Network, conv: Emitter, table: list[Candidate], layout: Transposed | None, fact: _Fact | None
+    network: Network, conv: Emitter, table: list[Candidate], layout: Transposed | None, fact: _Fact | None, known: Known
 ) -> Resolution:
     best = table[0]
     first, second = conv.shape[:2]
@@ -211,7 +214,7 @@ def _resolution(
     if layout is not None:
         plural = "1 group" if best.groups == 1 else f"{best.groups} groups"
         return replace(result, confidence=layout.confidence, evidence=f"{layout.evidence}, {plural}")
-    sure = confidence(conv, table)
+    sure = confidence(conv, table, known)
     notes: tuple[str, ...] = ()
     if sure != "ambiguous" and _masked(conv):
         sure, notes = "likely", (MASKED,)
