@@ -133,7 +133,9 @@ def _notes(shape: tuple[int, ...], measure: Measure, within: Within | None, acro
         )
     elif within is not None and within.n_pairs == 0:
         notes.append("within has no values: no pair of filters is left")
-    if c * k - (measure == "pearson") < 2:
+    if c * k == 1:
+        notes.append("correlations have no values: a filter of one number has no direction")
+    elif c * k - (measure == "pearson") < 2:
         notes.append(f"correlations have no values: filters of {c * k} numbers, so r is ±1 by construction")
     elif c == 1:
         notes.append("null_permuted_r2 is null: one channel per group, so there is no order to permute")
