@@ -51,7 +51,7 @@ def on_a_terminal(command, columns=80):
     return b"".join(parts).decode().replace("\r\n", "\n")
 
 
-@pytest.mark.parametrize(("command", "shown"), shown_commands())
+@pytest.mark.parametrize(("command", "shown"), list(shown_commands()))
 def test_a_command_prints_what_the_readme_shows(command, shown):
     program, *arguments = shlex.split(command)
     assert program == "gcx"
