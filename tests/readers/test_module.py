@@ -358,3 +358,15 @@ def test_every_convolution_states_itself(rank, groups, factor, transposed, dtype
     checkpoint = from_module(nn.Sequential(conv))
     assert checkpoint.convs == {"0": ConvSpec(groups, transposed)}
     assert np.array_equal(checkpoint.tensors["0.weight"].read(), conv.weight.detach().numpy())
+
+
+def test_a_tensor_that_cannot_be_copied_out(monkeypatch):
+    ref = from_state_dict({"a": torch.ones(2)}).tensors["a"]
+
+    def cpu(self):
+        raise RuntimeError("device\nis gone")
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    with pytest.raises(CheckpointError, match="tensor 'a': cannot be copied out of torch: device") as caught:
+        ref.read()
+    assert str(caught.value).isprintable()

@@ -630,3 +630,46 @@ def test_does_not_claim_other_files(data):
 def test_random_bytes_are_not_onnx(data):
     with source_of(data) as source:
         assert not READER.recognises(source)
+
+
+# --- odd messages, byte by byte ---
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (b"\x08\x01", "a number for a message at byte 5"),
+        (b"\x0a\x02\x08\x01", "a number for a name at byte 7"),
+        (b"\x2a\x03\x0a\x01\x80", "damaged at byte 8"),
+        (b"\x0a\x01\x07", "damaged at byte 6"),
+        (b"\x0a\x0b\x0a" + b"\xff" * 9 + b"\x7f", "damaged at byte 6"),
+        (b"\x0a\x02\x00\x00", "damaged at byte 6"),
+        (b"\x12\x01g\x0a\x05\x0a\x01", "its message at 11"),
+    ],
+)
+def test_damaged_messages(graph, message):
+    assert message in str(refusal(b"\x08\x08\x3a" + bytes([len(graph)]) + graph))
+
+
+def test_packed_numbers_count_against_the_budget():
+    with source_of(b"\1" * 10) as source:
+        field = protobuf.Field(1, protobuf.BYTES, 0, 10)
+        assert list(protobuf.Wire(source, 10).numbers(field)) == [1] * 10
+        with pytest.raises(LimitError, match="limit ONNX_FIELDS"):
+            list(protobuf.Wire(source, 9).numbers(field))
+
+
+def test_files_of_external_data_have_a_limit(tmp_path, monkeypatch):
+    path, _ = external(tmp_path)
+    monkeypatch.setattr(reader_module, "SHARDS", 1)
+    read_path(path)
+    monkeypatch.setattr(reader_module, "SHARDS", 0)
+    with pytest.raises(LimitError, match="limit SHARDS"):
+        read_path(path)
+
+
+def test_external_data_that_goes_away_while_it_is_opened(tmp_path, monkeypatch):
+    path, _ = external(tmp_path)
+    monkeypatch.setattr(reader_module, "open_source", lambda path: (open_source(path), os.unlink(path))[0])
+    with pytest.raises(CheckpointError, match="changed while it was read"):
+        read_path(path)
