@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+VARINT_BLOCK = 1 << 16
+"""Bytes of varints that are decoded at a time."""
+
 COMPLEX = "holds complex numbers, which are not measured"
 
 _NUMPY_BYTES = {
@@ -87,3 +90,46 @@ def from_little_endian(data: bytes, dtype: str, shape: tuple[int, ...]) -> NDArr
     if sys.byteorder == "big":
         array = array.byteswap()
     return array.reshape(shape)
+
+
+def from_varints(data: bytes, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Read numbers written as protobuf varints: seven bits a byte, the lowest first; short floats as their bits.
+
+    Args:
+        data: at least a byte for each number, else refused before anything is allocated.
+        dtype: a name in `ITEM_BYTES`.
+        shape: of the result.
+
+    Raises:
+        CheckpointError: more or fewer numbers than the shape has, or one that does not end.
+
+    >>> from_varints(bytes([1, 172, 2]), "int32", (2,)).tolist()
+    [1, 300]
+    """
+    from math import prod
+
+    import numpy as np
+
+    count = prod(shape)
+    found = numpy_dtype(dtype)
+    whole = found if found.kind in "iub" else np.dtype(f"u{found.itemsize}")
+    numbers = np.empty(count if count <= len(data) else 0, whole)
+    raw = np.frombuffer(data, np.uint8)
+    filled = at = 0
+    while at < raw.size:  # in blocks, since the work takes forty bytes for each of these
+        block = raw[at : at + VARINT_BLOCK]
+        ends = np.flatnonzero(block < 0x80)
+        starts = np.concatenate(([0], ends[:-1] + 1))
+        if not ends.size or (ends - starts).max() > 9:
+            raise CheckpointError("has no number where one belongs", cure="download or export it again")
+        block = block[: ends[-1] + 1]
+        place = np.arange(block.size) - np.repeat(starts, ends - starts + 1)
+        bits = (block & 0x7F).astype(np.uint64) << (7 * place).astype(np.uint64)
+        if filled + ends.size <= numbers.size:
+            numbers[filled : filled + ends.size] = np.add.reduceat(bits, starts).astype(whole)
+        filled += int(ends.size)
+        at += block.size
+    if filled != count:
+        what = f"has {filled} numbers where its shape has {count}"
+        raise CheckpointError(what, cure="download or export it again")
+    return numbers.view(found).reshape(shape)

@@ -20,7 +20,7 @@ from gcx.checkpoint import Checkpoint, TensorRef
 from gcx.errors import CheckpointError, GcxError, LimitError, printable
 from gcx.limits import ONNX_GRAPH, SHARDS
 from gcx.readers.base import ReadOptions, Source, open_source
-from gcx.readers.dtypes import from_little_endian, numpy_dtype, unreadable_tensor
+from gcx.readers.dtypes import from_little_endian, from_varints, numpy_dtype, unreadable_tensor
 from gcx.readers.names import check_beside, module_of, no_moving_average, shown_names
 from gcx.readers.onnx_graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, Tensor, messages, read_graphs
 from gcx.readers.onnx_weights import ConvUse, conv_uses
@@ -110,7 +110,7 @@ def _read(source: Source, options: ReadOptions, stack: ExitStack) -> Checkpoint:
     tensors = {shown[name]: replace(ref, name=shown[name]) for name, ref in refs.items()}
     specs = {module_of(shown[use.name]): use.spec for use in uses}
     if len(parts) > 1:
-        notes += (f"{len(parts) - 1} ONNX functions were not looked at",)
+        notes += (f"functions of the ONNX model were not looked at: {len(parts) - 1}",)
     return Checkpoint(source.path, "onnx", tensors, specs, notes)
 
 
@@ -229,31 +229,9 @@ def _refuse_link(path: str, source: Source) -> None:
 
 def _load(source: Source, tensor: Tensor) -> NDArray[Any]:
     data = source.pread(tensor.start, tensor.length)
-    if tensor.varints:
-        try:
-            return _from_varints(data, tensor)
-        except GcxError as error:
-            raise error.located(path=source.path) from None
-    return from_little_endian(data, tensor.dtype, tensor.shape)
-
-
-def _from_varints(data: bytes, tensor: Tensor) -> NDArray[Any]:
-    """Numbers written as protobuf varints: seven bits a byte, the lowest first; short floats as their bits."""
-    from math import prod
-
-    import numpy as np
-
-    raw = np.frombuffer(data, np.uint8)
-    ends = np.flatnonzero(raw < 0x80)
-    starts = np.concatenate(([0], ends[:-1] + 1)).astype(np.int64) if ends.size else ends
-    lengths = ends - starts + 1
-    complete = not raw.size or raw[-1] < 0x80
-    if ends.size != prod(tensor.shape) or not complete or (lengths.size and lengths.max() > 10):
-        raise CheckpointError(f"has {ends.size} numbers where its shape has {prod(tensor.shape)}", cure=CURE)
-    place = np.arange(raw.size) - np.repeat(starts, lengths)
-    bits = (raw & 0x7F).astype(np.uint64) << (7 * place).astype(np.uint64)
-    values = np.add.reduceat(bits, starts) if raw.size else bits
-    dtype = numpy_dtype(tensor.dtype)
-    if dtype.kind in "iub":
-        return values.astype(dtype).reshape(tensor.shape)
-    return values.astype(f"u{dtype.itemsize}").view(dtype).reshape(tensor.shape)
+    if not tensor.varints:
+        return from_little_endian(data, tensor.dtype, tensor.shape)
+    try:
+        return from_varints(data, tensor.dtype, tensor.shape)
+    except GcxError as error:
+        raise error.located(path=source.path) from None

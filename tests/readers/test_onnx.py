@@ -21,8 +21,8 @@ from torch import nn
 
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, GcxError, LimitError
+from gcx.readers import dtypes, onnx_graph, protobuf
 from gcx.readers import onnx as reader_module
-from gcx.readers import onnx_graph, protobuf
 from gcx.readers.base import ReadOptions, open_source
 from gcx.readers.onnx import OnnxReader
 
@@ -334,7 +334,7 @@ def nested(depth):
 def test_functions_are_noted():
     proto = model([conv("w")], {"w": weight(2, 2, 1, 1)})
     proto.functions.add().name = "f"
-    assert read(proto)[0].notes == ("1 ONNX functions were not looked at",)
+    assert read(proto)[0].notes == ("functions of the ONNX model were not looked at: 1",)
 
 
 def test_a_wanted_moving_average_is_refused():
@@ -673,3 +673,29 @@ def test_external_data_that_goes_away_while_it_is_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(reader_module, "open_source", lambda path: (open_source(path), os.unlink(path))[0])
     with pytest.raises(CheckpointError, match="changed while it was read"):
         read_path(path)
+
+
+def test_varints_over_several_blocks(monkeypatch):
+    monkeypatch.setattr(dtypes, "VARINT_BLOCK", 64)
+    array = RNG.integers(-(2**40), 2**40, 500) >> RNG.integers(0, 41, 500)
+    proto = helper.make_tensor("t", TensorProto.INT64, [500], array.tolist())
+    assert np.array_equal(read(model([], {"t": proto}))[1]["t"], array)
+
+
+def test_varints_take_little_more_memory_than_their_numbers():
+    data = bytes([200, 1]) * 1_000_000
+    tracemalloc.start()
+    array = dtypes.from_varints(data, "float16", (1_000_000,))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (array == np.array(200, np.uint16).view(np.float16)).all()
+    assert peak < 8_000_000
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x01", b"\x01\x01\x01", b"\x01\x80", b"\x80" * 10 + b"\x01\x01", b"\x80" * 100 + b"\x01\x01"]
+)
+def test_varints_that_are_not_as_many_as_the_shape(data, monkeypatch):
+    monkeypatch.setattr(dtypes, "VARINT_BLOCK", 16)
+    with pytest.raises(CheckpointError, match=r"where its shape has 2|no number"):
+        dtypes.from_varints(data, "int32", (2,))
