@@ -13,7 +13,8 @@ from gcx.groups.agreement import agree
 from gcx.groups.candidates import Candidate, candidates
 from gcx.groups.evidence import alternatives, confidence, is_guess, sentence
 from gcx.groups.levels import handed_on, opens_a_part
-from gcx.groups.network import Emitter, Network, build_network
+from gcx.groups.network import Emitter, Network, Shapes, build_network
+from gcx.groups.order import in_running_order
 from gcx.groups.resolution import Resolution
 from gcx.groups.sources import Known, find_sources
 from gcx.groups.transposed import Transposed, recognise
@@ -61,20 +62,25 @@ def resolve_groups(
     """
     stated = dict(recorded or {})
     wanted = dict(declared or {})
-    plain = {name: tuple(shape) for name, shape in shapes.items()}
-    network = build_network(plain, find_convolutions(plain, stated))
+    given: Shapes = {name: tuple(shape) for name, shape in shapes.items()}
+    extraction = find_convolutions(given, stated)
+    plain = in_running_order(given)
+    network = build_network(plain, extraction)
     convs = {emitter.name: emitter for emitter in network.emitters if emitter.kind == "conv"}
     facts = {name: _Fact(spec.groups, spec.transposed) for name, spec in stated.items() if name in convs}
     inferred = _resolve(network, facts)
+    if plain is not given:
+        inferred = {name: _less_sure(found) for name, found in inferred.items()}
     if not wanted:
-        return inferred
+        return {conv.name: inferred[conv.name] for conv in extraction.convs}
     for name, groups in wanted.items():
         _check_declared(name, groups, inferred.get(name), convs.get(name))
         if inferred[name].source != "recorded":
             facts[name] = _Fact(groups, facts[name].transposed if name in facts else None, "declared")
-    network = build_network(plain, find_convolutions(plain, stated))
-    resolved = _resolve(network, facts)
-    return {name: _noted(found, inferred[name]) for name, found in resolved.items()}
+    resolved = _resolve(build_network(plain, extraction), facts)
+    if plain is not given:
+        resolved = {name: _less_sure(found) for name, found in resolved.items()}
+    return {conv.name: _noted(resolved[conv.name], inferred[conv.name]) for conv in extraction.convs}
 
 
 def _check_declared(name: str, groups: int, found: Resolution | None, conv: Emitter | None) -> None:
@@ -93,6 +99,12 @@ def _check_declared(name: str, groups: int, found: Resolution | None, conv: Emit
             f"{groups} groups are declared for {name!r}, which has {conv.shape[0]} {axis} channels",
             cure="declare a count that divides them",
         )
+
+
+def _less_sure(found: Resolution) -> Resolution:
+    """In a file that was sorted by name, only dense and plain depthwise convolutions can be certain."""
+    plain = found.groups in (1, found.out_channels) or found.source != "inferred"
+    return found if plain or found.confidence != "certain" else replace(found, confidence="likely")
 
 
 def _noted(found: Resolution, inferred: Resolution) -> Resolution:

@@ -90,12 +90,16 @@ def held_out(architecture: str) -> bool:
     return int(hashlib.sha256(f"gcx-holdout:{family(architecture)}".encode()).hexdigest(), 16) % 3 == 0
 
 
-def score_shapes(path: Path, every: int = 1) -> dict[str, Score]:
-    """Score one file of shapes, families looked at and held out apart; `every` takes only each n-th architecture."""
+def score_shapes(path: Path, every: int = 1, *, by_name: bool = False) -> dict[str, Score]:
+    """Score one file of shapes, families looked at and held out apart.
+
+    `every` takes only each n-th architecture; `by_name` sorts the tensors by name first, as safetensors files do.
+    """
     scores = {"looked at": Score(), "held out": Score()}
     architectures = json.loads(gzip.decompress(path.read_bytes()))
     for architecture, record in list(architectures.items())[::every]:
-        shapes = {name: tuple(shape) for name, shape in record["tensors"]}
+        tensors = sorted(record["tensors"]) if by_name else record["tensors"]
+        shapes = {name: tuple(shape) for name, shape in tensors}
         true = {name: conv["groups"] for name, conv in record["convs"].items()}
         scores["held out" if held_out(architecture) else "looked at"].add(shapes, true)
     return scores
@@ -116,8 +120,10 @@ def real_checkpoints(folder: Path) -> Iterator[tuple[str, dict[str, tuple[int, .
 def main(folder: Path) -> None:
     print(HEADER)
     for path in sorted(folder.glob("*.json.gz")):
-        for part, score in score_shapes(path).items():
-            print(score.row(f"{path.name.removesuffix('.json.gz')}, {part}"))
+        for by_name in (False, True):
+            for part, score in score_shapes(path, by_name=by_name).items():
+                order = ", sorted by name" if by_name else ""
+                print(score.row(f"{path.name.removesuffix('.json.gz')}, {part}{order}"))
     checkpoints = folder.parent / "checkpoints"
     if (checkpoints / "true-groups.json").is_file():
         score = Score()
