@@ -30,8 +30,8 @@ IMAGE_PLANES = 4
 """The first convolution of a file reads at most so many channels if it reads an image; beyond it nothing is certain."""
 
 
-def confidence(conv: Emitter, table: list[Candidate], known: Known) -> Confidence:
-    """How sure the best candidate is, from its lead and from what it would be reading."""
+def confidence(conv: Emitter, table: list[Candidate], known: Known, more: float = 0.0) -> Confidence:
+    """How sure the best candidate is, from its lead and from what it would be reading; `more` lead may be asked for."""
     out, per_group, *kernel = conv.shape
     best = table[0]
     if out == 1:
@@ -43,7 +43,7 @@ def confidence(conv: Emitter, table: list[Candidate], known: Known) -> Confidenc
     certain, likely = LEADS[_case(best, per_group, prod(kernel) == 1)]
     lead = best.score - table[1].score if len(table) > 1 else ALONE
     doubtful = best.groups == 1 and _doubtful(best, table[1:], known)
-    if certain is not None and lead >= certain and not doubtful:
+    if certain is not None and lead >= certain + more and not doubtful:
         return "certain"
     return "likely" if lead >= likely else "ambiguous"
 

@@ -64,14 +64,17 @@ class Network:
     """In file order."""
     by_path: dict[str, Emitter]
     """The convolutions by the path of their module."""
+    reordered: bool = False
+    """The order is not the file's, which was sorted by name."""
 
 
-def build_network(shapes: Shapes, extraction: Extraction) -> Network:
+def build_network(shapes: Shapes, extraction: Extraction, *, reordered: bool = False) -> Network:
     """Arrange a state dict's tensors as emitters in file order, over the tree of their names.
 
     Args:
         shapes: tensor name to shape, in file order.
         extraction: what `find_convolutions` made of the same shapes.
+        reordered: the order was put together again from a file sorted by name.
 
     Returns:
         The emitters; time and memory grow linearly with the number of tensors and the length of their names.
@@ -90,7 +93,7 @@ def build_network(shapes: Shapes, extraction: Extraction) -> Network:
         if emitter is not None and not (emitter.kind == "norm" and node.first >= 0):
             emitters.append(emitter)
             _place(emitter)
-    return Network(emitters, {emitter.node.path: emitter for emitter in emitters if emitter.kind == "conv"})
+    return Network(emitters, {emitter.node.path: emitter for emitter in emitters if emitter.kind == "conv"}, reordered)
 
 
 class _Tree:

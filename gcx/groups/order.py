@@ -127,7 +127,8 @@ class _Layout:
     def _in_order(self, children: list[_Module], channels: int) -> list[_Module]:
         layers = sorted((child for child in children if child.layers), key=lambda child: child.key)
         norms = sorted((child for child in children if not child.layers), key=lambda child: child.key)
-        if max(len(layers), len(norms)) > GREEDY or self._nested > NESTED:
+        numbered = all(stem == "" and number >= 0 for stem, number in (child.key for child in children))
+        if numbered or max(len(layers), len(norms)) > GREEDY or self._nested > NESTED:
             return sorted(children, key=lambda child: child.key)
         return self._with_norms(self._chained(layers, channels), norms)
 
@@ -142,6 +143,9 @@ class _Layout:
             keeping = [layer for layer in matching if self._output(layer, channels) == channels]
             keeping += [layer for layer in grouped if layer.hands == channels]
             chosen = (keeping or matching or grouped or free)[0]
+            if channels == 1 and matching:
+                # A stem: much else may seem to read one channel, since depthwise weights have an axis of one.
+                chosen = min(matching, key=lambda layer: layer.layers)
             ordered.append(chosen)
             remaining.remove(chosen)
             channels = self._output(chosen, channels) or channels

@@ -23,6 +23,8 @@ ROUNDS = 2
 """Once in file order, and once more with what the whole network has said."""
 FIRM_LEAD = 2.0
 UNRIVALLED = 4.0
+REORDERED = 2.0
+"""How much more lead certainty asks for where the running order had to be put together again."""
 
 MASKED = "a tensor shaped like the weight lies beside it; groups that a mask makes are not seen in the shapes"
 
@@ -65,21 +67,17 @@ def resolve_groups(
     given: Shapes = {name: tuple(shape) for name, shape in shapes.items()}
     extraction = find_convolutions(given, stated)
     plain = in_running_order(given)
-    network = build_network(plain, extraction)
+    network = build_network(plain, extraction, reordered=plain is not given)
     convs = {emitter.name: emitter for emitter in network.emitters if emitter.kind == "conv"}
     facts = {name: _Fact(spec.groups, spec.transposed) for name, spec in stated.items() if name in convs}
     inferred = _resolve(network, facts)
-    if plain is not given:
-        inferred = {name: _less_sure(found) for name, found in inferred.items()}
     if not wanted:
         return {conv.name: inferred[conv.name] for conv in extraction.convs}
     for name, groups in wanted.items():
         _check_declared(name, groups, inferred.get(name), convs.get(name))
         if inferred[name].source != "recorded":
             facts[name] = _Fact(groups, facts[name].transposed if name in facts else None, "declared")
-    resolved = _resolve(build_network(plain, extraction), facts)
-    if plain is not given:
-        resolved = {name: _less_sure(found) for name, found in resolved.items()}
+    resolved = _resolve(build_network(plain, extraction, reordered=plain is not given), facts)
     return {conv.name: _noted(resolved[conv.name], inferred[conv.name]) for conv in extraction.convs}
 
 
@@ -99,12 +97,6 @@ def _check_declared(name: str, groups: int, found: Resolution | None, conv: Emit
             f"{groups} groups are declared for {name!r}, which has {conv.shape[0]} {axis} channels",
             cure="declare a count that divides them",
         )
-
-
-def _less_sure(found: Resolution) -> Resolution:
-    """In a file that was sorted by name, only dense and plain depthwise convolutions can be certain."""
-    plain = found.groups in (1, found.out_channels) or found.source != "inferred"
-    return found if plain or found.confidence != "certain" else replace(found, confidence="likely")
 
 
 def _noted(found: Resolution, inferred: Resolution) -> Resolution:
@@ -226,7 +218,7 @@ def _resolution(
     if layout is not None:
         plural = "1 group" if best.groups == 1 else f"{best.groups} groups"
         return replace(result, confidence=layout.confidence, evidence=f"{layout.evidence}, {plural}")
-    sure = confidence(conv, table, known)
+    sure = confidence(conv, table, known, REORDERED if network.reordered else 0.0)
     notes: tuple[str, ...] = ()
     if sure != "ambiguous" and _masked(conv):
         sure, notes = "likely", (MASKED,)
