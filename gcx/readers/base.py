@@ -1,7 +1,7 @@
 """What every reader is given, and what it must be: an opened regular file in, a Checkpoint out.
 
-A reader recognises content, cheaply, and parses; it executes, imports and unpickles nothing. It builds tensor references
-that were checked against the bytes present before anything is allocated.
+A reader recognises content, cheaply, and parses; it executes, imports and unpickles nothing. It builds tensor
+references that were checked against the bytes present before anything is allocated.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Reader(Protocol):
         """Parse. The checkpoint's `close` must close `source`.
 
         Raises:
-            CheckpointError: damaged, hostile, or a variant that is not understood; `source` stays the caller's to close.
+            CheckpointError: damaged, hostile, or a variant not understood; `source` is the caller's to close.
         """
 
 

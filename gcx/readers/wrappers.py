@@ -219,7 +219,8 @@ def choose(sets: list[WeightSet], options: ReadOptions) -> tuple[list[WeightSet]
     for one in meant:
         copies.setdefault(one.likeness, []).append(one)
     chosen = [min(group, key=lambda one: one.rank) for group in copies.values()]
-    left = [one for one in meant if one not in chosen] + others
+    taken_ids = {id(one) for one in chosen}
+    left = [one for one in meant if id(one) not in taken_ids] + others
     notes: tuple[str, ...] = ()
     if left:
         names = ", ".join(f"'{one.place}'" for one in left[:5])

@@ -16,7 +16,7 @@ from gcx.readers.wrappers import Parsed, checkpoint_of
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
-_WINDOW = 1 << 20
+_WINDOW = 1 << 16
 
 
 class TorchLegacyReader:

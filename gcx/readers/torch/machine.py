@@ -42,6 +42,8 @@ class Machine:
         self.below: list[list[Any]] = []
         """The stacks under each mark."""
         self.memo: dict[int, Any] = {}
+        self.handed = 0
+        """Items handed to calls: one list may be handed over again and again."""
         self.globals: dict[tuple[str, str], Global] = {}
 
     def run(self) -> Any:
@@ -65,6 +67,20 @@ class Machine:
                 raise TruncatedPickleError from None
             self.refuse("takes more from the stack than is there")
         raise LimitError(f"has a pickle of more than {PICKLE_OPS} operations, limit PICKLE_OPS")
+
+    def charge(self, args: tuple[Any, ...]) -> None:
+        """Count what a call has to look through, so that a short stream cannot ask for endless work.
+
+        Raises:
+            LimitError: more than PICKLE_OPS in all.
+        """
+        for arg in args:
+            if type(arg) in (list, tuple):
+                self.handed += len(arg)
+            elif type(arg) is Pairs:
+                self.handed += len(arg.items)
+        if self.handed > PICKLE_OPS:
+            raise LimitError(f"has a pickle that hands more than {PICKLE_OPS} items to calls, limit PICKLE_OPS")
 
     def refuse(self, what: str) -> NoReturn:
         raise CheckpointError(f"has a damaged pickle: {what} (byte {self.pos})", cure=CURE) from None
@@ -172,4 +188,5 @@ class Machine:
     def arguments(self, args: Any) -> tuple[Any, ...]:
         if type(args) is not tuple:
             self.refuse("arguments that are no tuple")
+        self.charge(args)
         return args

@@ -285,13 +285,13 @@ def new_object_ex(machine: Machine) -> None:
 def instance(machine: Machine) -> None:
     module, name = machine.line(), machine.line()
     cls = machine.find(machine.text(module), machine.text(name))
-    args = machine.marked()
-    machine.stack.append(call(cls, tuple(args)))
+    args = machine.arguments(tuple(machine.marked()))
+    machine.stack.append(call(cls, args))
 
 
 def object_(machine: Machine) -> None:
-    args = machine.marked()
-    machine.stack.append(call(args[0] if args else None, tuple(args[1:])))
+    args = machine.arguments(tuple(machine.marked()))
+    machine.stack.append(call(args[0] if args else None, args[1:]))
 
 
 def give_state(machine: Machine) -> None:

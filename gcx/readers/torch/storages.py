@@ -55,14 +55,14 @@ def _load(tensor: Tensor, read: ReadBytes, big_endian: bool) -> NDArray[Any]:
     if big_endian and item > 1:
         half = item // 2 if tensor.dtype.name.startswith("complex") else item
         flat = flat.view(f"u{half}").byteswap().view(flat.dtype)
-    flat = flat.view(dtype)
-    if dtype == np.bool_:
-        flat = flat.view(np.uint8) != 0
     if span == prod(shape) and _is_contiguous(shape, tensor.stride):
-        return flat.reshape(shape)
-    steps = tuple(0 if extent == 1 else step * item for extent, step in zip(shape, tensor.stride, strict=True))
-    view = np.lib.stride_tricks.as_strided(flat, shape, steps, writeable=False)
-    return np.ascontiguousarray(view).reshape(shape)
+        whole = flat.reshape(shape)
+    else:
+        # On plain integers: numpy's strided views do not know the 8-bit floats.
+        steps = tuple(0 if extent == 1 else step * item for extent, step in zip(shape, tensor.stride, strict=True))
+        view = np.lib.stride_tricks.as_strided(flat, shape, steps, writeable=False)
+        whole = np.ascontiguousarray(view).reshape(shape)
+    return whole != 0 if dtype == np.bool_ else whole.view(dtype)
 
 
 def _is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
