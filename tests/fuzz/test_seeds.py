@@ -35,6 +35,7 @@ def test_nothing_but_gcx_errors_come_out(name):
         ("fuzz_onnx", "read_all", 9),
         ("fuzz_shard_index", "read_all", 7),
         ("fuzz_foreign", "describe", 8),
+        ("fuzz_torch", "read_all", 25),
     ],
 )
 def test_mutants_get_past_the_first_gate(name, function, kinds, monkeypatch):
