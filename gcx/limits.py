@@ -27,7 +27,7 @@ VIEW_ELEMENTS = 2**26
 """An expanded view (stride 0, overlap) may have this many elements, or as many as its storage, whichever is more."""
 RANK = 64
 """Axes of a tensor (numpy's own bound)."""
-TENSORS = 2_000_000
+TENSORS = 1_000_000
 """Tensors in one checkpoint, over all shards."""
 
 # --- containers ---

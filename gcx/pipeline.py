@@ -118,9 +118,10 @@ def open_model(model: Any, settings: Settings) -> Iterator[Checkpoint]:
 
         checkpoint = read_checkpoint(os.fspath(model), weights=settings.weights)
     elif isinstance(model, Mapping):
+        from gcx.readers.base import ReadOptions
         from gcx.readers.module import from_state_dict
 
-        checkpoint = from_state_dict(model)
+        checkpoint = from_state_dict(model, ReadOptions(settings.weights))
     elif hasattr(model, "named_modules"):
         from gcx.readers.module import from_module
 

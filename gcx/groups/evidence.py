@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from math import prod
 
 from gcx.conv_layer import Confidence
@@ -26,26 +27,42 @@ ALONE = 4.0
 PLAUSIBLE = 5.0
 """A count this far behind the best is no alternative."""
 ALTERNATIVES = 3
-IMAGE_PLANES = 4
-"""The first convolution of a file reads at most so many channels if it reads an image; beyond it nothing is certain."""
+IMAGE_PLANES = (1, 3)
+"""What the first convolution of a file reads if it reads an image: grey or colour; else its count is not certain."""
+SUMS_ROUND = 1e-9
+"""Scores are sums of decimals: a lead of exactly .8 must not miss it by the last bit."""
 
 
-def confidence(conv: Emitter, table: list[Candidate], known: Known, more: float = 0.0) -> Confidence:
-    """How sure the best candidate is, from its lead and from what it would be reading; `more` lead may be asked for."""
+def confidence(
+    conv: Emitter, table: list[Candidate], known: Known, more: float = 0.0, *, alone: bool = False
+) -> Confidence:
+    """How sure the best candidate is, from its lead and from what it would be reading.
+
+    Args:
+        more: lead that is asked for beyond the usual.
+        alone: nothing else in the file could say what the convolution reads or is read by.
+    """
     out, per_group, *kernel = conv.shape
     best = table[0]
     if out == 1:
         return "certain"
     if conv.index == 0 and best.groups == 1:
-        # Three planes could also be filtered each on its own: (3, 1, k, k) is then depthwise.
-        odd = per_group > IMAGE_PLANES or (per_group == 1 and out in (3, 6, 9, 12))
-        return "likely" if odd else "certain"
+        return _first(out, per_group, alone)
     certain, likely = LEADS[_case(best, per_group, prod(kernel) == 1)]
     lead = best.score - table[1].score if len(table) > 1 else ALONE
     doubtful = best.groups == 1 and _doubtful(best, table[1:], known)
     if certain is not None and lead >= certain + more and not doubtful:
         return "certain"
-    return "likely" if lead >= likely else "ambiguous"
+    return "likely" if lead >= likely - SUMS_ROUND else "ambiguous"
+
+
+def _first(out: int, per_group: int, alone: bool) -> Confidence:
+    """The first convolution reads an image, or what nothing shows: (8, 2, 3, 3) is also four groups of two channels."""
+    if per_group not in IMAGE_PLANES:
+        return "ambiguous" if alone else "likely"
+    # Three planes could also be filtered each on its own: (3, 1, k, k) is then depthwise.
+    odd = per_group == 1 and out in (3, 6, 9, 12)
+    return "likely" if odd or alone else "certain"
 
 
 def is_guess(source: Source | None, known: Known) -> bool:
@@ -79,6 +96,15 @@ def alternatives(table: list[Candidate]) -> tuple[int, ...]:
     return tuple(near[:ALTERNATIVES])
 
 
+def divisors(outputs: int) -> tuple[int, ...]:
+    """The smallest counts above 1 that divide the outputs: what is left to say where the network says nothing.
+
+    >>> divisors(12)
+    (2, 3, 4)
+    """
+    return tuple(islice((count for count in range(2, outputs + 1) if outputs % count == 0), ALTERNATIVES))
+
+
 def sentence(network: Network, conv: Emitter, best: Candidate) -> str:
     """Say why the best count was chosen.
 
@@ -92,7 +118,7 @@ def sentence(network: Network, conv: Emitter, best: Candidate) -> str:
     per_group = conv.shape[1]
     source = best.source
     if source is None:
-        return _without_source(conv, best)
+        return _without_source(network, conv, best)
     where = _where(network, source)
     agree = ", as other blocks do" if best.agreement > 0 else ""
     if best.groups == 1:
@@ -124,8 +150,12 @@ def _where(network: Network, source: Source) -> str:
     }[source.kind]
 
 
-def _without_source(conv: Emitter, best: Candidate) -> str:
+def _without_source(network: Network, conv: Emitter, best: Candidate) -> str:
     per_group = conv.shape[1]
+    if conv.index == 0 and len(network.emitters) == 1:
+        if per_group in IMAGE_PLANES:
+            return f"reads {_channels(per_group)}, as of an image, so 1 group; nothing else in the file says more"
+        return f"reads {_channels(per_group)} per group, alone in the file: nothing says how many groups, 1 is assumed"
     if conv.index == 0:
         return f"reads {_channels(per_group)} and comes first in the file, so 1 group"
     if best.groups == 1:

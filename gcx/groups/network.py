@@ -96,6 +96,10 @@ def build_network(shapes: Shapes, extraction: Extraction, *, reordered: bool = F
     return Network(emitters, {emitter.node.path: emitter for emitter in emitters if emitter.kind == "conv"}, reordered)
 
 
+MOST_OF_A_NORM = 16
+"""Parameters and buffers of one norm; a module with more is none, and would be looked through once for each of them."""
+
+
 class _Tree:
     """Modules by path, each made once, with its ancestors."""
 
@@ -126,7 +130,8 @@ def _emitter(index: int, tensor: str, shape: tuple[int, ...], node: Node, conv: 
         return Emitter(index, "conv", node, shape[0], conv)
     if len(shape) == 2 and ("weight" in tensor.rpartition(".")[2] or node.shapes.get("bias") == shape[:1]):
         return Emitter(index, "linear", node, shape[0])
-    if len(shape) == 1 and not node.inner and all(len(other) <= 1 for other in node.shapes.values()):
+    few = len(node.shapes) <= MOST_OF_A_NORM
+    if len(shape) == 1 and few and not node.inner and all(len(other) <= 1 for other in node.shapes.values()):
         lengths = Counter(other[0] for other in node.shapes.values() if other and other[0] > 1)
         if lengths:
             return Emitter(index, "norm", node, lengths.most_common(1)[0][0])

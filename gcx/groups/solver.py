@@ -11,7 +11,7 @@ from gcx.errors import UsageError
 from gcx.extract import find_convolutions
 from gcx.groups.agreement import agree
 from gcx.groups.candidates import Candidate, candidates
-from gcx.groups.evidence import alternatives, confidence, is_guess, sentence
+from gcx.groups.evidence import alternatives, confidence, divisors, is_guess, sentence
 from gcx.groups.levels import handed_on, opens_a_part
 from gcx.groups.network import Emitter, Network, Shapes, build_network
 from gcx.groups.order import in_running_order
@@ -218,11 +218,14 @@ def _resolution(
     if layout is not None:
         plural = "1 group" if best.groups == 1 else f"{best.groups} groups"
         return replace(result, confidence=layout.confidence, evidence=f"{layout.evidence}, {plural}")
-    sure = confidence(conv, table, known, REORDERED if network.reordered else 0.0)
+    alone = len(network.emitters) == 1
+    sure = confidence(conv, table, known, REORDERED if network.reordered else 0.0, alone=alone)
     notes: tuple[str, ...] = ()
     if sure != "ambiguous" and _masked(conv):
         sure, notes = "likely", (MASKED,)
     others = () if sure == "certain" else alternatives(table)
+    if conv.index == 0 and sure != "certain" and not others:
+        others = divisors(first)
     nothing_known = best.source is None and sure == "ambiguous"
     return replace(
         result,

@@ -126,3 +126,30 @@ class TestTransposed:
 def test_names_of_any_kind(name):
     net = Drawn().both("stem", 3, 16).conv(name, 16, 16, 3, 16).norm("last", 16)
     assert resolve_groups(net.shapes)[name].groups == 16
+
+
+@pytest.mark.parametrize(
+    ("shape", "confidence", "alternatives"),
+    [
+        ((8, 2, 3, 3), "ambiguous", (2, 4, 8)),
+        ((64, 16, 3, 3), "ambiguous", (2, 4, 8)),
+        ((8, 3, 3, 3), "likely", (2, 4, 8)),
+        ((8, 1, 3, 3), "likely", (8,)),
+    ],
+)
+def test_a_convolution_alone_in_its_file_is_never_certain(shape, confidence, alternatives):
+    """`Conv2d(8, 8, 3, groups=4)` and `Conv2d(2, 8, 3)` leave the same shape: nothing can tell them apart."""
+    found = resolve_groups({"conv.weight": shape, "conv.bias": shape[:1]})["conv"]
+    assert (found.groups, found.confidence, found.alternatives) == (1, confidence, alternatives)
+
+
+def test_a_grouped_convolution_right_after_a_norm_is_likely():
+    """Its lead is exactly what `likely` asks for: a sum of decimals must not miss it by its last bit."""
+    shapes = {
+        "stem.weight": (32, 1, 3, 3),
+        "norm.weight": (32,),
+        "norm.running_mean": (32,),
+        "conv.weight": (64, 8, 3, 3),
+    }
+    found = resolve_groups({**shapes, "head.weight": (10, 256)})["conv"]
+    assert (found.groups, found.confidence) == (4, "likely")

@@ -120,10 +120,10 @@ def _dtype(value: Any) -> Dtype:
 
 
 def _typed(args: tuple[Any, ...]) -> Tensor:
-    storage = args[0]
+    storage, offset, size, stride = args[:4]
     if type(storage) is not Storage:
         refuse("a tensor without a storage")
-    return strided(storage.dtype, *args[:4])
+    return strided(storage.dtype, storage, offset, size, stride)
 
 
 def _untyped(args: tuple[Any, ...]) -> Tensor:
