@@ -20,7 +20,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(VENV)/.core ## measure a shipped checkpoint: a net trained on digits, its convolution in four groups
-	$(BIN)/gcx correlate examples/checkpoints/digits-g4-seed0.pt --groups conv=4
+	$(BIN)/gcx correlate examples/checkpoints/digits-g4-seed0.pt
 
 test: $(VENV)/.test ## run every test and doctest
 	$(PYTEST) -n $(WORKERS)

@@ -1,6 +1,7 @@
 """Remove one check of the readers at a time, and see that a test fails: what no test misses may be wrong unseen.
 
-`python tests/readers/mutation.py [N]` tries N checks (all without N), spread over the readers, and names the survivors.
+`python tests/readers/mutation.py [N] [WORD]` tries N checks (0: all) of the readers whose path holds WORD, and names the
+survivors.
 """
 
 import ast
@@ -40,29 +41,30 @@ def without(path: Path, check: ast.stmt) -> str:
     return "".join(lines)
 
 
-def survives(path: Path, check: ast.stmt) -> bool:
-    """Whether the readers' tests still pass without the check."""
+def survives(path: Path, check: ast.stmt, tests: str = "tests/readers") -> bool:
+    """Whether the tests still pass without the check."""
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "gcx"
         shutil.copytree(REPOSITORY / "gcx", package, ignore=shutil.ignore_patterns("__pycache__"))
         (package / path.relative_to(REPOSITORY / "gcx")).write_text(without(path, check))
         environment = {**os.environ, "PYTHONPATH": folder, "GCX_MUTATED": "1", "OPENBLAS_NUM_THREADS": "1"}
-        command = [sys.executable, "-P", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/readers"]
+        command = [sys.executable, "-P", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests]
         done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=False, timeout=600)
     return done.returncode == 0
 
 
-def sample(count: int | None) -> list[tuple[Path, ast.stmt]]:
-    """`count` checks, evenly spread over all of them in file order."""
-    every = [(path, check) for path in sorted(READERS.rglob("*.py")) for check in checks(path)]
-    if count is None or count >= len(every):
+def sample(count: int, word: str = "") -> list[tuple[Path, ast.stmt]]:
+    """`count` checks, evenly spread over all of them in file order; all for 0."""
+    paths = [path for path in sorted(READERS.rglob("*.py")) if word in str(path.relative_to(READERS))]
+    every = [(path, check) for path in paths for check in checks(path)]
+    if not 0 < count < len(every):
         return every
     step = len(every) / count
     return [every[int(step * (number + 0.5))] for number in range(count)]
 
 
 def main() -> int:
-    chosen = sample(int(sys.argv[1]) if len(sys.argv) > 1 else None)
+    chosen = sample(int(sys.argv[1]) if len(sys.argv) > 1 else 0, *sys.argv[2:3])
     survivors = 0
     for path, check in chosen:
         if survives(path, check):
