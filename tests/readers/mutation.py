@@ -1,7 +1,7 @@
 """Remove one check of the readers at a time, and see that a test fails: what no test misses may be wrong unseen.
 
-`python tests/readers/mutation.py [N] [WORD]` tries N checks (0: all) of the readers whose path holds WORD, and names the
-survivors.
+`python tests/readers/mutation.py [N] [WORD]` tries N checks (0: all) of the readers whose path holds WORD, and names
+the survivors.
 """
 
 import ast
