@@ -17,10 +17,23 @@ PICKLE_DEPTH = 10_000
 PICKLE_TEXT = 64 * 2**10
 """Bytes of a text that is decoded; a longer one is no name and is kept as it is."""
 
+PICKLE_CONTAINERS = 3_000_000
+"""Lists, tuples, dicts and objects of all pickles of a file; 100,000 tensors take about 900,000."""
+PICKLE_GLOBALS = 10_000
+"""Different names of functions and classes that one pickle refers to; a large module has some hundred."""
+
 MODULES = 1_000_000
 """Modules in the tree of a pickled one; each place where a shared one stands counts."""
+LOOKS = 30_000_000
+"""Values looked at in search of the weights; each place where a shared one stands counts."""
+NESTING = 64
+"""Dicts and lists within each other; what lies deeper is not looked at, and that is said."""
+WEIGHT_SETS = 10_000
+"""Dicts and modules with tensors in one file."""
 NAME = 4096
 """Characters of a name that is put together from the names of modules or nested dicts."""
+NAMES = 64 * MIB
+"""Characters of all such names of a file."""
 
 # --- tensors ---
 VIEW_ELEMENTS = 2**26

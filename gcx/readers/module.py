@@ -17,7 +17,7 @@ from gcx.errors import CheckpointError, printable
 from gcx.readers.base import ReadOptions
 from gcx.readers.live_tensors import live_reference, numbers_of
 from gcx.readers.names import module_of, present, shown_names
-from gcx.readers.wrappers import KNOWN
+from gcx.readers.torch.weight_sets import KNOWN
 
 _WRAPPER_CLASSES = frozenset({"DataParallel", "DistributedDataParallel", "OptimizedModule"})
 

@@ -6,44 +6,20 @@ out, of equal ones one is taken, of different ones all, each under its own prefi
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 from gcx.checkpoint import Checkpoint, ConvSpec, TensorRef
-from gcx.errors import MESSAGE_LIMIT, CheckpointError, LimitError, printable
-from gcx.limits import NAME, TENSORS
+from gcx.errors import CheckpointError, LimitError, printable
+from gcx.limits import NESTING, TENSORS
 from gcx.readers.base import ReadOptions, Source
+from gcx.readers.foreign import ARRAYS
 from gcx.readers.names import module_of, no_moving_average, present, shard_note, shown_names
-from gcx.readers.torch.modules import attributes, is_module, read_tree
 from gcx.readers.torch.storages import ReadBytes, reference
 from gcx.readers.torch.values import Pairs, Placeholder, Tensor
-
-KNOWN = (
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "network",
-    "params",
-    "weights",
-    "module",
-    "net_state_dict",
-    "state_dict_model",
-    "model_dict",
-    "params_ema",
-)
-"""Words that wrap the weights, the likeliest first; they do not show in names."""
-
-_AVERAGE = re.compile(r"(^|[_.])(ema|swa|averaged?|avg|shadow)([_.]|$)|^ema|ema$", re.IGNORECASE)
-_OPTIMIZER = re.compile(
-    r"optim|(^|_)opt($|_)|sched|scaler|^amp$|rng|^callbacks$|^loops$|^hyper_parameters$|^param_groups$|momentum|exp_avg",
-    re.IGNORECASE,
-)
-_MOMENT_WORDS = "exp_avg exp_avg_sq max_exp_avg_sq momentum_buffer square_avg acc_delta grad_avg step sum exp_inf"
-_MOMENTS = frozenset(_MOMENT_WORDS.split())
+from gcx.readers.torch.weight_sets import KNOWN, Walk, WeightSet
+from gcx.readers.torch.work import Work
 
 
 @dataclass(frozen=True)
@@ -56,42 +32,6 @@ class Parsed:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class WeightSet:
-    """Names to tensors in one place of the file."""
-
-    path: tuple[str, ...]
-    """Keys from the root."""
-    tensors: dict[str, Tensor]
-    convs: dict[str, ConvSpec] = field(default_factory=dict)
-    module: bool = False
-
-    @property
-    def place(self) -> str:
-        return printable(".".join(self.path), MESSAGE_LIMIT // 2) or "the top"
-
-    @property
-    def score(self) -> int:
-        """Tensors that could be convolutions."""
-        return sum(len(tensor.shape) >= 3 for tensor in self.tensors.values())
-
-    @property
-    def average(self) -> bool:
-        return any(_AVERAGE.search(key) for key in self.path)
-
-    @property
-    def likeness(self) -> frozenset[tuple[str, tuple[int, ...]]]:
-        """Equal for two copies of one network."""
-        shown = shown_names(self.tensors)
-        return frozenset((shown[name], tensor.shape) for name, tensor in self.tensors.items() if len(tensor.shape) > 1)
-
-    @property
-    def rank(self) -> tuple[bool, int]:
-        """Sorts copies: a module first, since it records groups, then by the known words."""
-        words = [KNOWN.index(key) for key in self.path if key in KNOWN]
-        return not self.module, min(words, default=len(KNOWN))
-
-
 def checkpoint_of(parsed: Parsed, source: Source, options: ReadOptions) -> Checkpoint:
     """Choose the weights among what a file holds, and show them by name.
 
@@ -99,19 +39,24 @@ def checkpoint_of(parsed: Parsed, source: Source, options: ReadOptions) -> Check
         CheckpointError: there are none, or no moving average where one is wanted.
         LimitError: more tensors than `TENSORS`.
     """
-    chosen, notes, averaged = choose(list(weight_sets(parsed.root)), options)
+    work = Work()
+    walk = Walk(parsed.root, work)
+    chosen, notes, averaged = choose(walk.sets(), options)
     if not chosen and not (type(parsed.root) is Pairs and not parsed.root.items):
-        raise CheckpointError(
-            f"holds {_what(parsed.root)}, no names with tensors", cure="save the state dict with torch.save"
-        )
+        _refuse(walk)
+    if walk.cut:
+        notes += (f"what lies deeper than {NESTING} dicts and lists was not looked at",)
     tensors: dict[str, TensorRef] = {}
     convs: dict[str, ConvSpec] = {}
+    numbers: dict[str, int] = {}
     inner = ReadOptions() if averaged else options
     for prefix, chosen_set in zip(_prefixes(chosen), chosen, strict=True):
         refs, specs, more = _shown(chosen_set, parsed, inner)
         notes += more
         for name, ref in refs.items():
-            unique = _unique(prefix + name, tensors)
+            if prefix:
+                work.name(len(prefix) + len(name))
+            unique = _unique(prefix + name, tensors, numbers)
             tensors[unique] = replace(ref, name=unique) if unique != ref.name else ref
         convs |= {prefix + name: spec for name, spec in specs.items()}
     if len(tensors) > TENSORS:
@@ -134,70 +79,7 @@ def _shown(
         raise no_moving_average()
     shown = shown_names(refs)
     specs = {module_of(shown[name]): spec for name, spec in chosen.convs.items()}
-    return {shown[name]: replace(ref, name=shown[name]) for name, ref in refs.items()}, specs, ()
-
-
-def weight_sets(root: Any) -> Iterator[WeightSet]:
-    """Every set of named tensors in a value, in file order; what belongs to an optimizer is passed over.
-
-    The walk needs no recursion and visits each container once, however often it is reached.
-    """
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), root)]
-    seen: set[int] = set()
-    while waiting:
-        path, value = waiting.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if is_module(value):
-            tree = read_tree(value)
-            if tree.tensors:
-                yield WeightSet(path, tree.tensors, tree.convs, module=True)
-            continue
-        children = _children(value)
-        if {"param_groups", "state"} <= {key for key, _ in children}:
-            continue
-        tensors = {key: child for key, child in children if type(child) is Tensor}
-        if tensors and not tensors.keys() <= _MOMENTS:
-            yield WeightSet(path, tensors)
-        inner = [
-            ((*path, key), child)
-            for key, child in dict(children).items()
-            if type(child) in _CONTAINERS and not _OPTIMIZER.search(key)
-        ]
-        if inner and sum(len(key) for key in inner[0][0]) > NAME:
-            raise LimitError(f"has names nested beyond {NAME} characters, limit NAME")
-        waiting.extend(reversed(inner))
-
-
-_CONTAINERS = (Pairs, Placeholder, list, tuple)
-
-
-def _children(value: Any) -> list[tuple[str, Any]]:
-    """What a container holds, by key, index or attribute."""
-    if type(value) is Pairs:
-        return _by_text(value.items)
-    if type(value) is Placeholder:
-        if "optim" in value.cls.full.lower():
-            return []
-        given = value.args if type(value.args) is tuple else ()
-        return [*_by_text(value.items or []), *attributes(value).items(), *_children(given)]
-    if type(value) in (list, tuple):
-        return [(str(index), item) for index, item in enumerate(value) if type(item) in _CONTAINERS]
-    return []
-
-
-def _by_text(items: list[tuple[Any, Any]]) -> list[tuple[str, Any]]:
-    """Numbers are names too; `1` and `"1"` stay apart."""
-    named = [(key, value) for key, value in items if type(key) is str]
-    taken = {key for key, _ in named}
-    if len(named) == len(items):
-        return named
-    return [
-        (key if type(key) is str else _unique(str(key), taken), value)
-        for key, value in items
-        if type(key) is str or (type(key) is int and abs(key) < 2**63)
-    ]
+    return {shown[name]: replace(ref, name=shown[name]) for name, ref in refs.items()}, specs, chosen.notes
 
 
 def choose(sets: list[WeightSet], options: ReadOptions) -> tuple[list[WeightSet], tuple[str, ...], bool]:
@@ -255,11 +137,24 @@ def _prefixes(chosen: list[WeightSet]) -> list[str]:
     return ["".join(f"{key}." for key in one.path) for one in chosen]
 
 
-def _unique(name: str, taken: Any) -> str:
-    unique, number = name, 2
+def _unique(name: str, taken: Mapping[str, Any], numbers: dict[str, int]) -> str:
+    """A name that is free; `numbers` keeps how far each has been counted."""
+    unique = name
     while unique in taken:
-        unique, number = f"{name} ({number})", number + 1
+        numbers[name] = numbers.get(name, 1) + 1
+        unique = f"{name} ({numbers[name]})"
     return unique
+
+
+def _refuse(walk: Walk) -> NoReturn:
+    """Say what a file holds that holds no weights."""
+    if walk.arrays:
+        raise CheckpointError("holds arrays of numpy, no tensors of torch", cure=ARRAYS)
+    if walk.optimizer:
+        raise CheckpointError("holds an optimizer's state, no weights", cure="name the checkpoint with the weights")
+    raise CheckpointError(
+        f"holds {_what(walk.root)}, no names with tensors", cure="save the state dict with torch.save"
+    )
 
 
 def _what(root: Any) -> str:

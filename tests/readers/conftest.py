@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import encodings.raw_unicode_escape  # noqa: F401 - importing is no deed of a reader
 import os
 import sys
 from contextlib import contextmanager
 
-import ml_dtypes  # noqa: F401 - importing is no deed of a reader
+import ml_dtypes  # noqa: F401
 import numpy as np  # noqa: F401
 import pytest
 from evil import CANARY

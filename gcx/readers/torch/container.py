@@ -12,8 +12,8 @@ from gcx.readers.base import ReadOptions, Source
 from gcx.readers.foreign import describe
 from gcx.readers.torch.archive import LOCAL, Archive
 from gcx.readers.torch.dtypes import STORAGES, UNTYPED
-from gcx.readers.torch.machine import Machine
-from gcx.readers.torch.rebuild import item_bytes, refuse
+from gcx.readers.torch.machine import Budget, Machine
+from gcx.readers.torch.rebuild import HUGE, item_bytes, refuse
 from gcx.readers.torch.values import CURE, Dtype, Global, Storage
 from gcx.readers.wrappers import Parsed, checkpoint_of
 
@@ -57,7 +57,6 @@ class Container:
         if stranger is not None:
             raise CheckpointError(f"has a second top folder in its archive: '{stranger}'", cure=CURE)
         _refuse_other_archives(archive.source, self.top, names)
-        self.storages: dict[str, Storage] = {}
         self.big_endian = self._big_endian()
 
     def _big_endian(self) -> bool:
@@ -71,10 +70,11 @@ class Container:
 
     def root(self) -> Any:
         """The value of `data.pkl`; every other pickle in the archive is looked through as well."""
+        budget = Budget()
         for name in self.archive.entries:
             if name.endswith((".pkl", ".pickle")) and name != self.pickle:
-                Machine(self._pickle(name), self.persistent).run()
-        return Machine(self._pickle(self.pickle), self.persistent).run()
+                Machine(self._pickle(name), self.persistent, budget).run()
+        return Machine(self._pickle(self.pickle), self.persistent, budget).run()
 
     def _pickle(self, name: str) -> bytes:
         size = self.archive.entry(name).size
@@ -114,7 +114,7 @@ def storage_of(pid: Any, length: int) -> tuple[str, Dtype, int, str]:
         refuse("a storage of an unknown class")
     if type(key) is not str or not key or "/" in key or key in (".", ".."):
         refuse("a storage whose key is no plain name")
-    if type(numel) is not int or numel < 0:
+    if type(numel) is not int or not 0 <= numel < HUGE:
         refuse("a storage whose length is no whole number")
     dtype = STORAGES.get(cls.full, Dtype("uint8"))
     return key, dtype, numel, location if type(location) is str else ""

@@ -9,7 +9,7 @@ from gcx.errors import CheckpointError, LimitError
 from gcx.limits import PICKLE_BYTES
 from gcx.readers.base import ReadOptions, Source
 from gcx.readers.torch.container import storage_of
-from gcx.readers.torch.machine import Machine, TruncatedPickleError
+from gcx.readers.torch.machine import Budget, Machine, TruncatedPickleError
 from gcx.readers.torch.rebuild import item_bytes, refuse
 from gcx.readers.torch.values import CURE, Global, Pairs, Storage
 from gcx.readers.wrappers import Parsed, checkpoint_of
@@ -52,10 +52,13 @@ class TorchLegacyReader:
 class Stream:
     """Pickles one after another, of unknown lengths, in a file or a part of it."""
 
-    def __init__(self, source: Source, at: int = 0, end: int | None = None):
+    def __init__(self, source: Source, at: int = 0, end: int | None = None, budget: Budget | None = None):
         self.source = source
         self.at = at
         self.end = source.size if end is None else end
+        self.budget = Budget() if budget is None else budget
+        self._begin = at
+        self._window = b""
 
     def take(self, length: int) -> bytes:
         """Raw bytes between the pickles."""
@@ -66,20 +69,22 @@ class Stream:
 
     def value(self, persistent: Any = None) -> Any:
         """The next pickle's value: tried on a window that grows until the pickle ends in it."""
-        left = self.end - self.at
-        window = _WINDOW
+        length = 0 if self._begin <= self.at < self._begin + len(self._window) else _WINDOW
         while True:
-            machine = Machine(self.source.pread(self.at, min(window, left)), persistent)
+            if length:
+                self._begin = self.at
+                self._window = self.source.pread(self.at, min(length, self.end - self.at))
+            machine = Machine(self._window, persistent, self.budget, self.at - self._begin)
             try:
                 value = machine.run()
             except TruncatedPickleError:
-                if window >= left:
+                if self._begin == self.at and self.at + len(self._window) >= self.end:
                     raise
-                if window >= PICKLE_BYTES:
-                    raise LimitError(f"has a pickle of over {window} bytes, limit PICKLE_BYTES") from None
-                window *= 16
+                if length >= PICKLE_BYTES:
+                    raise LimitError(f"has a pickle of over {length} bytes, limit PICKLE_BYTES") from None
+                length = max(_WINDOW, length * 16)
             else:
-                self.at += machine.pos
+                self.at = self._begin + machine.pos
                 return value
 
 

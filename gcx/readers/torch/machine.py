@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from gcx.errors import CheckpointError, LimitError
-from gcx.limits import PICKLE_MEMO, PICKLE_OPS, PICKLE_TEXT
+from gcx.limits import PICKLE_CONTAINERS, PICKLE_GLOBALS, PICKLE_MEMO, PICKLE_OPS, PICKLE_TEXT
 from gcx.readers.torch import policy
 from gcx.readers.torch.opcodes import HANDLERS
+from gcx.readers.torch.rebuild import RELAYED
 from gcx.readers.torch.values import CURE, Global, LongText, Pairs, Placeholder
 
 _LINE = 8192
@@ -25,25 +26,41 @@ class TruncatedPickleError(CheckpointError):
         super().__init__("is truncated: its pickle does not end", cure=CURE)
 
 
+class Budget:
+    """What all pickles of one file may cost together."""
+
+    def __init__(self) -> None:
+        self.operations = PICKLE_OPS
+        self.containers = PICKLE_CONTAINERS
+        self.handed = PICKLE_OPS
+        """Items handed to calls: one list may be handed over again and again."""
+
+
+def _length(value: Any) -> int:
+    if type(value) in (list, tuple):
+        return len(value)
+    return len(value.items) if type(value) is Pairs else 0
+
+
 class Machine:
     """One pickle's interpreter: the stack, the memo, and how the stream is read; `opcodes` has the operations.
 
     Args:
         data: the stream.
         persistent: answers a persistent id; None refuses them.
-        start: where the pickle begins.
+        budget: shared by the pickles of a file.
+        start: where in the stream the pickle begins.
     """
 
-    def __init__(self, data: bytes, persistent: Callable[[Any], Any] | None = None, start: int = 0):
+    def __init__(self, data: bytes, persistent: Callable[[Any], Any] | None, budget: Budget, start: int = 0) -> None:
         self.data = data
         self.pos = start
+        self.budget = budget
         self.persistent = persistent
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
         """The stacks under each mark."""
         self.memo: dict[int, Any] = {}
-        self.handed = 0
-        """Items handed to calls: one list may be handed over again and again."""
         self.globals: dict[tuple[str, str], Global] = {}
 
     def run(self) -> Any:
@@ -51,12 +68,12 @@ class Machine:
 
         Raises:
             TruncatedPickleError: the stream ends first.
-            LimitError: operations, memo, marks.
+            LimitError: operations, containers, memo, marks, globals.
             CheckpointError: damaged, or it asks for something to be called.
         """
-        data, handlers = self.data, HANDLERS
+        data, handlers, done = self.data, HANDLERS, 0
         try:
-            for _ in range(PICKLE_OPS):
+            for done in range(self.budget.operations):  # noqa: B007
                 op = data[self.pos]
                 self.pos += 1
                 if op == _STOP:
@@ -66,6 +83,8 @@ class Machine:
             if self.pos >= len(data):
                 raise TruncatedPickleError from None
             self.refuse("takes more from the stack than is there")
+        finally:
+            self.budget.operations -= done + 1
         raise LimitError(f"has a pickle of more than {PICKLE_OPS} operations, limit PICKLE_OPS")
 
     def charge(self, args: tuple[Any, ...]) -> None:
@@ -74,13 +93,26 @@ class Machine:
         Raises:
             LimitError: more than PICKLE_OPS in all.
         """
+        self.made()
+        self.budget.handed -= len(args)
         for arg in args:
-            if type(arg) in (list, tuple):
-                self.handed += len(arg)
-            elif type(arg) is Pairs:
-                self.handed += len(arg.items)
-        if self.handed > PICKLE_OPS:
+            self.budget.handed -= _length(arg)
+            if type(arg) is tuple and len(arg) <= RELAYED:
+                self.budget.handed -= sum(map(_length, arg))
+        if self.budget.handed < 0:
             raise LimitError(f"has a pickle that hands more than {PICKLE_OPS} items to calls, limit PICKLE_OPS")
+
+    def made(self) -> None:
+        """Count a list, tuple, dict or object.
+
+        Raises:
+            LimitError: more than PICKLE_CONTAINERS in all.
+        """
+        self.budget.containers -= 1
+        if self.budget.containers < 0:
+            raise LimitError(
+                f"has pickles of more than {PICKLE_CONTAINERS} lists, dicts and objects, limit PICKLE_CONTAINERS"
+            )
 
     def refuse(self, what: str) -> NoReturn:
         raise CheckpointError(f"has a damaged pickle: {what} (byte {self.pos})", cure=CURE) from None
@@ -181,6 +213,8 @@ class Machine:
             self.refuse("a global whose name is no text")
         found = self.globals.get((module, name))
         if found is None:
+            if len(self.globals) >= PICKLE_GLOBALS:
+                raise LimitError(f"has a pickle that names more than {PICKLE_GLOBALS} globals, limit PICKLE_GLOBALS")
             found = self.globals[module, name] = Global(module, name)
             policy.check_reference(found)
         return found

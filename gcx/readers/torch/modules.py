@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gcx.checkpoint import ConvSpec
-from gcx.errors import CheckpointError, LimitError
-from gcx.limits import MODULES, NAME
+from gcx.errors import MESSAGE_LIMIT, CheckpointError, LimitError, printable
+from gcx.limits import MODULES, TENSORS
 from gcx.readers.torch.values import CURE, Pairs, Placeholder, Tensor
+from gcx.readers.torch.work import Work
 
 _WEIGHTS = ("weight", "weight_v", "weight_orig")
 """Under one of these a convolution keeps its numbers."""
+_CONVOLUTION = 3
+"""Axes of a convolution's weight at least."""
 
 
 @dataclass(frozen=True)
@@ -22,50 +25,75 @@ class Tree:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     convs: dict[str, ConvSpec] = field(default_factory=dict)
     """By the name of the weight."""
+    notes: tuple[str, ...] = ()
 
 
-def attributes(value: Any) -> dict[str, Any]:
+def attributes(value: Any, work: Work) -> dict[str, Any]:
     """What an object's state says about it by name: `__dict__`, or that and the slots."""
     if type(value) is not Placeholder:
         return {}
     parts = value.state if type(value.state) is tuple else (value.state,)
     found: dict[str, Any] = {}
+    work.look(len(parts))
     for part in parts:
         if type(part) is Pairs:
+            work.look(len(part.items))
             found |= part.named()
     return found
 
 
-def is_module(value: Any) -> bool:
+def is_module(value: Any, work: Work) -> bool:
     """Whether an object is a module: it keeps its parameters and its children as torch's modules do."""
-    found = attributes(value)
+    found = attributes(value, work)
     return type(found.get("_parameters")) is Pairs and type(found.get("_modules")) is Pairs
 
 
-def read_tree(root: Placeholder) -> Tree:
+def read_tree(root: Placeholder, work: Work) -> Tree:
     """Walk a module without recursion; a module that is reached twice is named twice, as in its state dict.
 
     Raises:
-        CheckpointError: a module contains itself, or states groups that its weight cannot have.
-        LimitError: more modules than `MODULES`, or a name longer than `NAME`.
+        CheckpointError: a module contains itself.
+        LimitError: `MODULES`, `TENSORS`, `LOOKS`, or names beyond `NAME` and `NAMES`.
     """
     tree = Tree()
-    for prefix, module in _modules(root):
-        found = attributes(module)
-        transient = _names(found.get("_non_persistent_buffers_set"))
+    odd: list[str] = []
+    for prefix, found in _modules(root, work):
+        transient = _names(found.get("_non_persistent_buffers_set"), work)
         for kind in ("_parameters", "_buffers"):
             held = found.get(kind)
-            for name, value in held.named().items() if type(held) is Pairs else ():
+            if type(held) is not Pairs:
+                continue
+            work.look(len(held.items))
+            for name, value in held.named().items():
                 if type(value) is Tensor and not (kind == "_buffers" and name in transient):
+                    work.name(len(prefix) + len(name))
                     tree.tensors[prefix + name] = value
+        if len(tree.tensors) > TENSORS:
+            raise LimitError(f"has more than {TENSORS} tensors, limit TENSORS")
         weight = next((prefix + name for name in _WEIGHTS if prefix + name in tree.tensors), None)
         if weight is not None and type(found.get("groups")) is int and "kernel_size" in found:
-            tree.convs[weight] = _spec(found, tree.tensors[weight], weight)
+            shape = tree.tensors[weight].shape
+            if len(shape) < _CONVOLUTION:
+                continue
+            if _is_possible(found["groups"], shape):
+                transposed = found.get("transposed")
+                tree.convs[weight] = ConvSpec(found["groups"], transposed if type(transposed) is bool else None)
+            else:
+                odd.append(f"{printable(weight, MESSAGE_LIMIT)} of shape {shape}")
+    if odd:
+        more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+        notes = (f"the file states numbers of groups that cannot be, which are not used: {', '.join(odd[:3])}{more}",)
+        return Tree(tree.tensors, tree.convs, notes)
     return tree
 
 
-def _modules(root: Placeholder) -> Iterator[tuple[str, Placeholder]]:
-    """Every module with its prefix, parents before children, children in order."""
+def _is_possible(groups: int, shape: tuple[int, ...]) -> bool:
+    """The first axis of both kinds, out_channels or in_channels, holds whole groups."""
+    return groups >= 1 and shape[0] % groups == 0
+
+
+def _modules(root: Placeholder, work: Work) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every module's attributes with its prefix, parents before children, children in order."""
     ancestors: set[int] = set()
     waiting: list[tuple[str, Placeholder | None, int]] = [("", root, id(root))]
     seen = 0
@@ -75,45 +103,27 @@ def _modules(root: Placeholder) -> Iterator[tuple[str, Placeholder]]:
             ancestors.discard(mark)
             continue
         if mark in ancestors:
-            raise CheckpointError(f"has a module that contains itself: '{prefix}'", cure=CURE)
+            where = printable(prefix, MESSAGE_LIMIT)
+            raise CheckpointError(f"has a module that contains itself: '{where}'", cure=CURE)
         seen += 1
         if seen > MODULES:
             raise LimitError(f"has more than {MODULES} modules, limit MODULES")
-        if len(prefix) > NAME:
-            raise LimitError(f"has a name of more than {NAME} characters, limit NAME")
-        yield prefix, module
+        work.name(len(prefix))
+        found = attributes(module, work)
+        yield prefix, found
         ancestors.add(mark)
         waiting.append((prefix, None, mark))
-        children = attributes(module)["_modules"].named().items()
-        for name, child in reversed(children):
-            if is_module(child):
+        work.look(len(found["_modules"].items))
+        for name, child in reversed(found["_modules"].named().items()):
+            if is_module(child, work):
                 waiting.append((f"{prefix}{name}.", child, id(child)))
 
 
-def _names(value: Any) -> frozenset[str]:
+def _names(value: Any, work: Work) -> frozenset[str]:
     """The texts in a set."""
     if type(value) is not Placeholder:
         return frozenset()
-    held = list(value.elements or ())
-    if value.args and type(value.args[0]) is list:
-        held += value.args[0]
-    return frozenset(item for item in held if type(item) is str)
-
-
-def _spec(found: dict[str, Any], weight: Tensor, name: str) -> ConvSpec:
-    groups, shape = found["groups"], weight.shape
-    transposed = found["transposed"] if type(found.get("transposed")) is bool else None
-    if groups < 1 or (len(shape) >= 2 and shape[0] % groups):
-        raise CheckpointError(
-            f"states {groups} groups, which a weight of shape {shape} cannot have", tensor=name, cure=CURE
-        )
-    inputs, outputs = found.get("in_channels"), found.get("out_channels")
-    if type(inputs) is int and type(outputs) is int and len(shape) >= 2:
-        stated = (inputs, outputs // groups) if transposed else (outputs, inputs // groups)
-        if stated != shape[:2]:
-            raise CheckpointError(
-                f"states {inputs} and {outputs} channels in {groups} groups, but has shape {shape}",
-                tensor=name,
-                cure=CURE,
-            )
-    return ConvSpec(groups, transposed)
+    given = value.args[0] if value.args else None
+    held = [value.elements or [], given if type(given) is list else []]
+    work.look(sum(map(len, held)))
+    return frozenset(item for part in held for item in part if type(item) is str)

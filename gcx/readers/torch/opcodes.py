@@ -136,6 +136,7 @@ def mark(machine: Machine) -> None:
 
 
 def empty_list(machine: Machine) -> None:
+    machine.made()
     machine.stack.append([])
 
 
@@ -144,43 +145,52 @@ def empty_tuple(machine: Machine) -> None:
 
 
 def empty_dict(machine: Machine) -> None:
+    machine.made()
     machine.stack.append(Pairs())
 
 
 def empty_set(machine: Machine) -> None:
+    machine.made()
     machine.stack.append(Placeholder(_SET))
 
 
 def list_(machine: Machine) -> None:
+    machine.made()
     items = machine.marked()
     machine.stack.append(items)
 
 
 def tuple_(machine: Machine) -> None:
+    machine.made()
     items = machine.marked()
     machine.stack.append(tuple(items))
 
 
 def tuple1(machine: Machine) -> None:
+    machine.made()
     machine.stack[-1] = (machine.stack[-1],)
 
 
 def tuple2(machine: Machine) -> None:
+    machine.made()
     last = machine.stack.pop()
     machine.stack[-1] = (machine.stack[-1], last)
 
 
 def tuple3(machine: Machine) -> None:
+    machine.made()
     last, middle = machine.stack.pop(), machine.stack.pop()
     machine.stack[-1] = (machine.stack[-1], middle, last)
 
 
 def dict_(machine: Machine) -> None:
+    machine.made()
     items = machine.marked()
     machine.stack.append(Pairs(machine.paired(items)))
 
 
 def frozenset_(machine: Machine) -> None:
+    machine.made()
     found = Placeholder(_FROZENSET)
     found.elements = machine.marked()
     machine.stack.append(found)

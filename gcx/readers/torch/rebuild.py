@@ -56,18 +56,21 @@ def item_bytes(dtype: Dtype) -> int:
 
 
 def sizes(value: Any, what: str) -> tuple[int, ...]:
-    if type(value) is Placeholder and value.cls.full == "torch.Size":
-        value = value.args[0] if value.args else ()
-    if type(value) is list:
-        value = tuple(value)
-    if type(value) is not tuple or not all(type(size) is int for size in value):
+    if type(value) not in (tuple, list):
         refuse(f"a tensor whose {what} is no list of whole numbers")
     if len(value) > RANK:
         raise LimitError(f"has a tensor of {len(value)} axes, limit RANK is {RANK}")
+    if not all(type(size) is int for size in value):
+        refuse(f"a tensor whose {what} is no list of whole numbers")
     if any(size < 0 for size in value):
         refuse(f"a tensor of negative {what}")
-    found: tuple[int, ...] = value
-    return found
+    if any(size >= HUGE for size in value):
+        refuse(f"a tensor whose {what} is beyond any memory")
+    return tuple(value)
+
+
+HUGE = 2**63
+"""No size, stride, offset or count reaches it."""
 
 
 def strided(dtype: Dtype, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
@@ -80,11 +83,11 @@ def strided(dtype: Dtype, storage: Any, offset: Any, size: Any, stride: Any, *_:
     if type(storage) is not Storage:
         refuse("a tensor without a storage")
     shape, strides = sizes(size, "size"), sizes(stride, "stride")
-    if type(offset) is not int or offset < 0 or len(shape) != len(strides):
+    if type(offset) is not int or not 0 <= offset < HUGE or len(shape) != len(strides):
         refuse("a tensor whose offset or strides cannot be")
     item = item_bytes(dtype)
     numel = prod(shape)
-    if prod(max(extent, 1) for extent in shape) * item >= 2**63:
+    if prod(max(extent, 1) for extent in shape) * item >= HUGE:
         refuse("a tensor of a shape beyond any memory")
     if numel:
         last = offset + sum((extent - 1) * step for extent, step in zip(shape, strides, strict=True))
@@ -199,11 +202,20 @@ _PER_CHANNEL = ("torch.per_channel_affine", "torch.per_channel_affine_float_qpar
 def _from_type(args: tuple[Any, ...]) -> Any:
     """`_rebuild_from_type_v2(function, class, arguments, state)`."""
     function, _, arguments = args[:3]
-    if type(arguments) is not tuple:
-        refuse("arguments that are no tuple")
-    if type(function) is Global and function.full == "torch._tensor._rebuild_from_type_v2":
-        refuse("a tensor rebuilt from itself")
-    return call(function, arguments)
+    if type(arguments) is not tuple or len(arguments) > RELAYED:
+        refuse("arguments that are no short tuple")
+    return call(_relayed(function), arguments)
+
+
+RELAYED = 64
+"""Arguments of a call within a call."""
+
+
+def _relayed(function: Any) -> Any:
+    """What another call is asked to call; a chain of such would be a recursion that the file steers."""
+    if type(function) is Global and ANSWERS.get(function.full) in (_from_type, _new_object, _reconstructor):
+        refuse(f"a call of {function.full} within a call")
+    return function
 
 
 def _mapping(args: tuple[Any, ...]) -> Pairs:
@@ -222,11 +234,11 @@ def _size(args: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _new_object(args: tuple[Any, ...]) -> Any:
-    return call(args[0], tuple(args[1:]), of_class=True)
+    return call(_relayed(args[0]), tuple(args[1:]), of_class=True)
 
 
 def _reconstructor(args: tuple[Any, ...]) -> Any:
-    return call(args[0], (), of_class=True)
+    return call(_relayed(args[0]), (), of_class=True)
 
 
 def _getattr(args: tuple[Any, ...]) -> Placeholder:

@@ -10,6 +10,7 @@ from gcx.errors import CheckpointError
 from gcx.readers.base import ReadOptions, Source
 from gcx.readers.torch.dtypes import STORAGES
 from gcx.readers.torch.legacy import Stream
+from gcx.readers.torch.machine import Budget
 from gcx.readers.torch.rebuild import item_bytes, refuse, strided
 from gcx.readers.torch.values import CURE, Global, Storage, Tensor
 from gcx.readers.wrappers import Parsed, checkpoint_of
@@ -48,11 +49,11 @@ class TorchTarReader:
             if name not in members:
                 raise CheckpointError(f"is a torch tar without its file '{name}'", cure=CURE)
         if "sys_info" in members:
-            _stream(source, members["sys_info"]).value()
+            _stream(source, members["sys_info"], Budget()).value()
         objects = Objects(source)
         objects.read_storages(members["storages"])
         objects.read_tensors(members["tensors"])
-        root = _stream(source, members["pickle"]).value(objects.persistent)
+        root = _stream(source, members["pickle"], objects.budget).value(objects.persistent)
         return checkpoint_of(Parsed(root, objects.read), source, options)
 
 
@@ -62,6 +63,7 @@ class Objects:
     def __init__(self, source: Source):
         self.source = source
         self.by_key: dict[int, Storage | Tensor] = {}
+        self.budget = Budget()
 
     def persistent(self, pid: Any) -> Any:
         """A key written as text, or a module's class with its source."""
@@ -89,7 +91,7 @@ class Objects:
 
     def read_storages(self, member: Member) -> None:
         """How many; for each its key, place and class, a count of 8 bytes, the numbers; then views of them."""
-        stream = _stream(self.source, member)
+        stream = _stream(self.source, member, self.budget)
         for _ in range(_count(stream.value())):
             described = stream.value()
             if type(described) is not tuple or len(described) != 3 or type(described[2]) is not Global:
@@ -120,7 +122,7 @@ class Objects:
 
     def read_tensors(self, member: Member) -> None:
         """How many; for each its key, storage and class, then axes, sizes, strides and offset as numbers."""
-        stream = _stream(self.source, member)
+        stream = _stream(self.source, member, self.budget)
         for _ in range(_count(stream.value())):
             described = stream.value()
             if type(described) is not tuple or len(described) != 3:
@@ -138,8 +140,8 @@ class Objects:
         return self.source.pread(storage.begin + begin, length)
 
 
-def _stream(source: Source, member: Member) -> Stream:
-    return Stream(source, member.begin, member.begin + member.size)
+def _stream(source: Source, member: Member, budget: Budget) -> Stream:
+    return Stream(source, member.begin, member.begin + member.size, budget)
 
 
 def _count(value: Any) -> int:
