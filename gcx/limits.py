@@ -45,6 +45,8 @@ TENSORS = 1_000_000
 
 # --- containers ---
 ZIP_ENTRIES = 1_000_000
+ZIP_DIRECTORY = 256 * MIB
+"""Length of a zip's directory; 100,000 entries of torch take about 6 MiB."""
 INFLATE_RATIO = 20
 INFLATE_SLACK = 64 * MIB
 """A zip may inflate to INFLATE_RATIO x its size + INFLATE_SLACK in all (torch itself never compresses)."""

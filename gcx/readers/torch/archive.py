@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from gcx.errors import CheckpointError, LimitError
-from gcx.limits import INFLATE_RATIO, INFLATE_SLACK, ZIP_ENTRIES
+from gcx.limits import INFLATE_RATIO, INFLATE_SLACK, ZIP_DIRECTORY, ZIP_ENTRIES
 from gcx.readers.base import Source
 from gcx.readers.torch.values import CURE
 
@@ -177,6 +177,8 @@ class Archive:
             refuse(f"'{entry.name}' cannot be inflated")
         if room != 1 or not engine.eof:
             refuse(f"'{entry.name}' inflates to less than it says")
+        if engine.unused_data:
+            refuse(f"'{entry.name}' has other bytes behind what inflates")
         data = b"".join(parts)
         self._verify(entry, zlib.crc32(data))
         return data
@@ -214,6 +216,10 @@ def _directory_place(source: Source) -> tuple[int, int, int, int]:
         refuse("it is one of several volumes")
     if count > ZIP_ENTRIES:
         raise LimitError(f"has a zip archive of {count} entries, limit ZIP_ENTRIES is {ZIP_ENTRIES}")
+    if length > ZIP_DIRECTORY:
+        raise LimitError(
+            f"has a zip archive whose directory has {length} bytes, limit ZIP_DIRECTORY is {ZIP_DIRECTORY}"
+        )
     if begin + length != end:
         refuse("its directory is not where it should be")
     return count, length, begin, end

@@ -129,7 +129,11 @@ class Machine:
         return part
 
     def number(self, length: int) -> int:
-        return int.from_bytes(self.take(length), "little")
+        end = self.pos + length
+        if end > len(self.data):
+            raise TruncatedPickleError
+        self.pos, begin = end, self.pos
+        return int.from_bytes(self.data[begin:end], "little")
 
     def line(self) -> bytes:
         end = self.data.find(b"\n", self.pos, self.pos + _LINE)
