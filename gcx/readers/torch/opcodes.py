@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from codecs import raw_unicode_escape_decode  # .decode() would import it
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,7 @@ def text8(machine: Machine) -> None:
 def text_line(machine: Machine) -> None:
     line = machine.line()
     try:
-        machine.stack.append(line.decode("raw-unicode-escape"))
+        machine.stack.append(raw_unicode_escape_decode(line)[0])
     except UnicodeDecodeError:
         machine.refuse("a text with a damaged escape")
 

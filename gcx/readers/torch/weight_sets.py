@@ -39,6 +39,8 @@ _OPTIMIZER = re.compile(
     re.IGNORECASE,
 )
 """Keys of what stands beside weights and may hold tensors of their shapes."""
+_OPTIMIZER_CLASS = re.compile(r"optim(?!izedmodule)", re.IGNORECASE)
+"""torch.compile's OptimizedModule holds weights."""
 _MOMENT_WORDS = "exp_avg exp_avg_sq max_exp_avg_sq momentum_buffer square_avg acc_delta grad_avg step sum exp_inf"
 _MOMENTS = frozenset(_MOMENT_WORDS.split())
 _CONTAINERS = (Pairs, Placeholder, list, tuple)
@@ -74,11 +76,14 @@ class WeightSet:
         shown = shown_names(self.tensors)
         return frozenset((shown[name], tensor.shape) for name, tensor in self.tensors.items() if len(tensor.shape) > 1)
 
-    @property
-    def rank(self) -> tuple[bool, int]:
-        """Sorts copies: a module first, since it records groups, then by the known words."""
-        words = [KNOWN.index(key) for key in self.path if key in KNOWN]
+    def rank(self, shared: int) -> tuple[bool, int]:
+        """Sorts copies: a module first, since it records groups, then by the known words behind a shared path."""
+        words = [KNOWN.index(key) for key in self.path[shared:] if key in KNOWN]
         return not self.module, min(words, default=len(KNOWN))
+
+
+UNKNOWN = (True, len(KNOWN))
+"""The rank of what no word marks."""
 
 
 class Walk:
@@ -157,7 +162,7 @@ class Walk:
             return by_text(value.items), []
         if type(value) is not Placeholder:
             return {}, []
-        if "optim" in value.cls.full.lower():
+        if _OPTIMIZER_CLASS.search(value.cls.full[:MESSAGE_LIMIT]):
             self.optimizer = True
             return {}, []
         if value.cls.full.endswith("multiarray._reconstruct"):
