@@ -18,7 +18,7 @@ from gcx.readers.foreign import ARRAYS
 from gcx.readers.names import module_of, no_moving_average, present, shard_note, shown_names
 from gcx.readers.torch.storages import ReadBytes, reference
 from gcx.readers.torch.values import Pairs, Placeholder, Tensor
-from gcx.readers.torch.weight_sets import KNOWN, Walk, WeightSet
+from gcx.readers.torch.weight_sets import KNOWN, UNKNOWN, Walk, WeightSet
 from gcx.readers.torch.work import Work
 
 
@@ -88,7 +88,7 @@ def choose(sets: list[WeightSet], options: ReadOptions) -> tuple[list[WeightSet]
     Returns:
         The sets, notes on what else there was, and whether moving averages were chosen.
     """
-    sets = _with_numbers(sets)
+    sets, strays = _with_numbers(sets)
     averages = [one for one in sets if one.average]
     plain = [one for one in sets if not one.average]
     if options.weights == "ema" and averages:
@@ -97,12 +97,9 @@ def choose(sets: list[WeightSet], options: ReadOptions) -> tuple[list[WeightSet]
         meant, others = plain, averages
     else:
         meant, others = averages, []
-    copies: dict[frozenset[tuple[str, tuple[int, ...]]], list[WeightSet]] = {}
-    for one in meant:
-        copies.setdefault(one.likeness, []).append(one)
-    chosen = [min(group, key=lambda one: one.rank) for group in copies.values()]
+    chosen = _one_of_each(meant)
     taken_ids = {id(one) for one in chosen}
-    left = [one for one in meant if id(one) not in taken_ids] + others
+    left = [one for one in meant if id(one) not in taken_ids] + others + strays
     notes: tuple[str, ...] = ()
     if left:
         names = ", ".join(f"'{one.place}'" for one in left[:5])
@@ -110,20 +107,48 @@ def choose(sets: list[WeightSet], options: ReadOptions) -> tuple[list[WeightSet]
         taken = ", ".join(f"'{one.place}'" for one in chosen[:5])
         notes = (f"weights from {taken}; the file also holds {names}{more}",)
     elif len(chosen) > 1:
-        notes = (f"holds {len(chosen)} sets of weights: {', '.join(repr(one.place) for one in chosen[:5])}",)
+        places = [f"'{one.place}'" for one in chosen]
+        notes = (f"holds {len(chosen)} sets of weights: {', '.join(places[:5])}",)
     elif meant and meant is averages and options.weights == "plain":
         notes = (f"weights from '{chosen[0].place}', a moving average: the file holds no others",)
     return chosen, notes, bool(meant) and meant is averages
 
 
-def _with_numbers(sets: list[WeightSet]) -> list[WeightSet]:
-    """Leave out stray tensors (a best accuracy, a class weight) where there are networks."""
+def _one_of_each(sets: list[WeightSet]) -> list[WeightSet]:
+    """Of sets that could be copies of one network, the one that a module or a known word marks; all where none does."""
+    copies: dict[frozenset[tuple[str, tuple[int, ...]]], list[WeightSet]] = {}
+    for one in sets:
+        copies.setdefault(one.likeness, []).append(one)
+    dropped: set[int] = set()
+    for group in copies.values():
+        if not any(one.module or "." in name for one in group for name in one.tensors):
+            continue  # dicts of one layer each are no networks: many are alike
+        shared = _shared([one.path for one in group])
+        ranks = [one.rank(shared) for one in group]
+        best = min(ranks)
+        if best != UNKNOWN and ranks.count(best) == 1:
+            dropped |= {id(one) for one, rank in zip(group, ranks, strict=True) if rank != best}
+    return [one for one in sets if id(one) not in dropped]
+
+
+def _shared(paths: list[tuple[str, ...]]) -> int:
+    """How many keys all paths begin with."""
+    first, last = min(paths), max(paths)
+    return next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+
+
+def _with_numbers(sets: list[WeightSet]) -> tuple[list[WeightSet], list[WeightSet]]:
+    """Part networks from stray tensors: a best accuracy, class weights, pictures beside a dict called `state_dict`."""
     scored = [one for one in sets if one.score]
     if not scored:
         most = max((len(one.tensors) for one in sets), default=0)
-        return [one for one in sets if len(one.tensors) == most][:1]
-    parents = {one.path[:-1] for one in scored if one.path[:-1]}
-    return [one for one in sets if one.score or one.path[:-1] in parents]
+        return [one for one in sets if len(one.tensors) == most][:1], []
+    wrapping = {one.path[:-1] for one in scored if one.path and one.path[-1] in KNOWN}
+    networks = [one for one in scored if one.path not in wrapping]
+    parents = {one.path[:-1] for one in networks if one.path and one.path[-1] not in KNOWN}
+    ids = {id(one) for one in networks}
+    taken = [one for one in sets if id(one) in ids or (not one.score and one.path and one.path[:-1] in parents)]
+    return taken, [one for one in scored if one.path in wrapping]
 
 
 def _prefixes(chosen: list[WeightSet]) -> list[str]:
@@ -164,8 +189,8 @@ def _what(root: Any) -> str:
     if type(root) is Placeholder:
         return f"an object of {printable(root.cls.full, 100)}"
     if type(root) is Pairs:
-        keys = [key for key, _ in root.items if type(key) is str]
-        return f"a dict of {', '.join(repr(printable(key, 40)) for key in keys[:5]) or 'no names'}"
+        keys = [f"'{printable(key, 40)}'" for key, _ in root.items if type(key) is str]
+        return f"a dict of {', '.join(keys[:5]) or 'no names'}"
     if type(root) in (list, tuple):
         return f"a list of {len(root)} values"
     return f"one value ({type(root).__name__})"

@@ -34,7 +34,7 @@ KNOWN = (
 
 _AVERAGE = re.compile(r"(^|[_.])(ema|swa|averaged?|avg|shadow)([_.]|$)|^ema|ema$", re.IGNORECASE)
 _OPTIMIZER = re.compile(
-    r"optim|(^|_)opt($|_)|(^|_)(lr_?)?sched|(^|_)(grad|loss|amp)?_?scalers?($|_)|^amp$|(^|_)rng(_|$)|^callbacks$|^loops$"
+    r"optim|(^|_)opt($|_)|(^|_)(lr_?)?sched(ulers?)?($|_)|(^|_)(grad|loss|amp)?_?scalers?($|_)|^amp$|(^|_)rng(_|$)|^callbacks$|^loops$"
     r"|^hyper_parameters$|^param_groups$|^momentum(_buffers?)?$|exp_avg",
     re.IGNORECASE,
 )
