@@ -70,11 +70,10 @@ def read_tree(root: Placeholder, work: Work) -> Tree:
                     tree.tensors[prefix + name] = value
         if len(tree.tensors) > TENSORS:
             raise LimitError(f"has more than {TENSORS} tensors, limit TENSORS")
-        weight = next((prefix + name for name in _WEIGHTS if prefix + name in tree.tensors), None)
+        weight = next((name for name in _WEIGHTS if _is_kernel(tree.tensors.get(prefix + name))), None)
         if weight is not None and type(found.get("groups")) is int and "kernel_size" in found:
+            weight = prefix + weight
             shape = tree.tensors[weight].shape
-            if len(shape) < _CONVOLUTION:
-                continue
             if _is_possible(found["groups"], shape):
                 transposed = found.get("transposed")
                 tree.convs[weight] = ConvSpec(found["groups"], transposed if type(transposed) is bool else None)
@@ -85,6 +84,10 @@ def read_tree(root: Placeholder, work: Work) -> Tree:
         notes = (f"the file states numbers of groups that cannot be, which are not used: {', '.join(odd[:3])}{more}",)
         return Tree(tree.tensors, tree.convs, notes)
     return tree
+
+
+def _is_kernel(tensor: Tensor | None) -> bool:
+    return tensor is not None and len(tensor.shape) >= _CONVOLUTION
 
 
 def _is_possible(groups: int, shape: tuple[int, ...]) -> bool:

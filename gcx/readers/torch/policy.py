@@ -51,6 +51,11 @@ NoneType Ellipsis NotImplemented basestring getattr
 """
 _HARMLESS = frozenset(f"{home}.{name}" for home in ("builtins", "__builtin__") for name in _HARMLESS_BUILTINS.split())
 _HARMLESS |= {"types.SimpleNamespace", "types.NoneType", "types.GenericAlias", "codecs.encode", "io.BytesIO"}
+_REFERABLE_BUILTINS = "abs len max min sum round any all"
+_MERE_REFERENCES = frozenset(
+    f"{home}.{name}" for home in ("builtins", "__builtin__") for name in _REFERABLE_BUILTINS.split()
+)
+"""Functions that a module may keep as an attribute; to call one is refused."""
 _EXCEPTIONS = ("Error", "Exception", "Warning", "Interrupt", "Iteration")
 
 _INERT_FUNCTION_WORDS = """
@@ -61,9 +66,8 @@ numpy.random._pickle.__generator_ctor numpy.random._pickle.__bit_generator_ctor 
 numpy.core.records.recarray numpy.rec.recarray datetime.datetime datetime.date datetime.time datetime.timedelta
 datetime.timezone collections.defaultdict collections.deque re._compile codecs.encode _codecs.encode
 array._array_reconstructor array.array pytz._UTC pytz._p dateutil.tz.tz.tzutc pandas._libs.internals._unpickle_block
-pandas.core.indexes.base._new_Index torch.device torch.dtype torch.finfo torch.iinfo torch._utils._rebuild_xla_tensor
+pandas.core.indexes.base._new_Index torch.device torch.dtype torch.finfo torch.iinfo functools.partial
 time.struct_time itertools.count itertools.cycle itertools.repeat logging.getLogger torch.serialization._get_layout
-torch._utils._rebuild_device_tensor_from_numpy functools.partial
 """
 _INERT_FUNCTIONS = frozenset(_INERT_FUNCTION_WORDS.split())
 """Names of functions that only make a value; the result is a placeholder."""
@@ -77,7 +81,7 @@ def check_reference(found: Global) -> None:
             Python's own underscored names.
     """
     full = found.full
-    if full in _HARMLESS or full in _INERT_FUNCTIONS or _is_exception(found):
+    if full in _HARMLESS or full in _INERT_FUNCTIONS or full in _MERE_REFERENCES or _is_exception(found):
         return
     parts = full.split(".")
     if (

@@ -29,6 +29,8 @@ def call(callee: Any, args: tuple[Any, ...], *, of_class: bool = False) -> Any:
             return answer(args)
         except (IndexError, ValueError):
             refuse(f"{callee.full} with {len(args)} arguments")
+    if callee.module.startswith("torch") and callee.name.startswith("_rebuild_"):
+        return Tensor(Dtype("unknown"), unreadable=f"is rebuilt by {callee.full}, which gcx does not know")
     policy.check_call(callee, of_class=of_class)
     return Placeholder(callee, args)
 
@@ -164,7 +166,14 @@ def _nested(args: tuple[Any, ...]) -> Tensor:
     buffer = args[0]
     if type(buffer) is not Tensor:
         refuse("a nested tensor without its buffer")
-    return Tensor(buffer.dtype, unreadable="is a nested tensor: its rows have different lengths")
+    return Tensor(buffer.dtype, unreadable=NESTED)
+
+
+NESTED = "is a nested tensor: its rows have different lengths"
+
+
+def _jagged(_: tuple[Any, ...]) -> Tensor:
+    return Tensor(Dtype("unknown"), unreadable=NESTED)
 
 
 def _subclass(args: tuple[Any, ...]) -> Tensor:
@@ -282,6 +291,7 @@ ANSWERS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "torch._utils._rebuild_sparse_csr_tensor": _sparse,
     "torch._utils._rebuild_meta_tensor_no_storage": _meta,
     "torch._utils._rebuild_nested_tensor": _nested,
+    "torch.nested._internal.nested_tensor._rebuild_njt": _jagged,
     "torch._utils._rebuild_wrapper_subclass": _subclass,
     "torch._tensor._rebuild_from_type_v2": _from_type,
     "torch._tensor._rebuild_from_type": _from_type,
