@@ -44,6 +44,8 @@ def checkpoint_of(parsed: Parsed, source: Source, options: ReadOptions) -> Check
     chosen, notes, averaged = choose(walk.sets(), options)
     if not chosen and not (type(parsed.root) is Pairs and not parsed.root.items):
         _refuse(walk)
+    if walk.nameless:
+        notes += (f"left out, since they have no name: {walk.nameless} tensors of three axes or more",)
     if walk.cut:
         notes += (f"what lies deeper than {NESTING} dicts and lists was not looked at",)
     tensors: dict[str, TensorRef] = {}

@@ -178,6 +178,21 @@ def test_names_that_would_fall_together_stay_apart(watched):
     assert numbers == {"module.a": 1.0, "a": 2.0}
 
 
+def test_names_of_bytes(watched):
+    assert read({b"a": conv(1), "a": conv(2), b"\xff": conv(3)}, watched)[0] == {"a (2)": 1.0, "a": 2.0, "\xff": 3.0}
+
+
+def test_tensors_without_a_name_are_counted(watched):
+    value = {
+        "model": net(1),
+        "batch": [conv(2), conv(2), vector(2)],
+        "by": {None: conv(2), (1, 2): conv(2), 2.5: vector()},
+    }
+    numbers, checkpoint = read(value, watched)
+    assert numbers == dict.fromkeys(NAMES, 1.0)
+    assert checkpoint.notes == ("left out, since they have no name: 4 tensors of three axes or more",)
+
+
 def test_the_last_of_equal_keys_counts(watched):
     data = Raw(b"\x80\x02}(" + text("a") + ops(conv(1)) + text("a") + ops(conv(2)) + b"u.")
     assert opened(file(data), watched)[0]["a"].flat[0] == 2.0

@@ -43,6 +43,8 @@ _OPTIMIZER_CLASS = re.compile(r"optim(?!izedmodule)", re.IGNORECASE)
 """torch.compile's OptimizedModule holds weights."""
 _MOMENT_WORDS = "exp_avg exp_avg_sq max_exp_avg_sq momentum_buffer square_avg acc_delta grad_avg step sum exp_inf"
 _MOMENTS = frozenset(_MOMENT_WORDS.split())
+_CONVOLUTION = 3
+"""Axes of a convolution's weight at least."""
 _CONTAINERS = (Pairs, Placeholder, list, tuple)
 
 
@@ -64,7 +66,7 @@ class WeightSet:
     @property
     def score(self) -> int:
         """Tensors that could be convolutions."""
-        return sum(len(tensor.shape) >= 3 for tensor in self.tensors.values())
+        return sum(map(_is_large, self.tensors.values()))
 
     @property
     def average(self) -> bool:
@@ -100,6 +102,8 @@ class Walk:
         """There were arrays of numpy."""
         self.cut = False
         """Something lies too deep."""
+        self.nameless = 0
+        """Tensors that could be convolutions and have no name."""
 
     def sets(self) -> list[WeightSet]:
         """Every set of named tensors; what belongs to an optimizer is passed over.
@@ -139,6 +143,7 @@ class Walk:
         path = tuple(self.path)
         if type(value) in (list, tuple):
             self.work.look(len(value))
+            self.nameless += sum(map(_is_large, value))
             return None, ((str(at), item) for at, item in enumerate(value) if type(item) in _CONTAINERS)
         if is_module(value, self.work):
             tree = read_tree(value, self.work)
@@ -159,6 +164,7 @@ class Walk:
         """What a dict or an object holds by name, and what it was given without one."""
         if type(value) is Pairs:
             self.work.look(len(value.items))
+            self.nameless += sum(_is_large(one) and not is_name(key) for key, one in value.items)
             return by_text(value.items), []
         if type(value) is not Placeholder:
             return {}, []
@@ -180,29 +186,30 @@ class Walk:
         return False
 
 
-def by_text(items: list[tuple[Any, Any]]) -> dict[str, Any]:
-    """Numbers are names too; `1` and `"1"` stay apart. The last of equal keys counts.
+def _is_large(value: Any) -> bool:
+    return type(value) is Tensor and len(value.shape) >= _CONVOLUTION
 
-    >>> by_text([("1", "a"), (1, "b"), (1, "c"), (2.5, "d")])
-    {'1': 'a', '1 (2)': 'c'}
+
+def by_text(items: list[tuple[Any, Any]]) -> dict[str, Any]:
+    """Numbers and bytes are names too; `1` and `"1"` stay apart. The last of equal keys counts.
+
+    >>> by_text([("1", "a"), (1, "b"), (1, "c"), (2.5, "d"), (b"e", "f")])
+    {'1': 'a', '1 (2)': 'c', 'e': 'f'}
     """
     named = {key: value for key, value in items if type(key) is str}
     if len(named) == len(items):
         return named
-    numbers = {key: value for key, value in items if type(key) is int and abs(key) < 2**63}
-    taken = set(named)
+    held = {(type(key), key): value for key, value in items if is_name(key)}
     whole: dict[str, Any] = {}
-    for key, value in items:
-        if type(key) is str:
-            whole[key] = named[key]
-        elif type(key) is int and abs(key) < 2**63 and numbers.get(key, _GONE) is value:
-            number, name = 2, str(key)
-            while name in taken:
-                name, number = f"{key} ({number})", number + 1
-            taken.add(name)
-            numbers[key] = _GONE
-            whole[name] = value
+    for (kind, key), value in held.items():
+        name = key if kind is str else str(key) if kind is int else key.decode("latin-1")
+        number, unique = 2, name
+        while kind is not str and (unique in named or unique in whole):
+            unique, number = f"{name} ({number})", number + 1
+        whole[unique] = value
     return whole
 
 
-_GONE = object()
+def is_name(key: Any) -> bool:
+    """Text, a number of a list, or bytes: what Python 2 and careless scripts name tensors by."""
+    return type(key) is str or (type(key) is int and abs(key) < 2**63) or type(key) is bytes
