@@ -66,14 +66,12 @@ class Archive:
         self.source = source
         if source.head[:4] != LOCAL:
             refuse("other bytes before it")
-        count, length, begin, end = _directory_place(source)
+        count, length, begin = _directory_place(source)
         self.entries = _entries(source.pread(begin, length), count)
-        self._check_layout(begin, end)
+        self._check_layout(begin)
         self._inflated: tuple[str, bytes] = ("", b"")
 
-    def _check_layout(self, begin: int, end: int) -> None:
-        if begin > end:
-            refuse("its directory lies behind its end")
+    def _check_layout(self, begin: int) -> None:
         limit, total = begin, 0
         ordered = sorted(self.entries.values(), key=lambda entry: entry.header, reverse=True)
         for entry in ordered:
@@ -184,8 +182,8 @@ class Archive:
         return data
 
 
-def _directory_place(source: Source) -> tuple[int, int, int, int]:
-    """Entries, bytes and begin of the central directory, and where the records behind it begin."""
+def _directory_place(source: Source) -> tuple[int, int, int]:
+    """Entries, bytes and begin of the central directory."""
     tail_begin = max(0, source.size - _END.size - _FULL16)
     tail = source.pread(tail_begin, source.size - tail_begin)
     at = tail.rfind(b"PK\x05\x06")
@@ -222,7 +220,7 @@ def _directory_place(source: Source) -> tuple[int, int, int, int]:
         )
     if begin + length != end:
         refuse("its directory is not where it should be")
-    return count, length, begin, end
+    return count, length, begin
 
 
 def _entries(directory: bytes, count: int) -> dict[str, Entry]:

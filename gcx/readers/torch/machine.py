@@ -129,11 +129,9 @@ class Machine:
         return part
 
     def number(self, length: int) -> int:
-        end = self.pos + length
-        if end > len(self.data):
-            raise TruncatedPickleError
-        self.pos, begin = end, self.pos
-        return int.from_bytes(self.data[begin:end], "little")
+        begin = self.pos
+        self.pos += length  # beyond the end, the next operation ends the stream
+        return int.from_bytes(self.data[begin : self.pos], "little")
 
     def line(self) -> bytes:
         end = self.data.find(b"\n", self.pos, self.pos + _LINE)
@@ -170,8 +168,6 @@ class Machine:
             self.stack.append(raw.decode("latin-1"))
 
     def marked(self) -> list[Any]:
-        if not self.below:
-            self.refuse("a mark is missing")
         items = self.stack
         self.stack = self.below.pop()
         return items

@@ -24,7 +24,7 @@ class PlainPickleReader:
         head = source.head
         if len(head) >= 2 and head[0] == 0x80 and 2 <= head[1] <= 5:
             return True
-        if head[0] not in _TEXT_STARTS:
+        if head[:1] not in _TEXT_STARTS:
             return False
         try:
             Stream(source).value()
