@@ -154,6 +154,8 @@ def _meta(args: tuple[Any, ...]) -> Tensor:
 def _sparse(args: tuple[Any, ...]) -> Tensor:
     """`(layout, (indices, values, size, …))` and its compressed relatives: the size is the last tuple of numbers."""
     parts = args[1]
+    if type(parts) is not tuple:
+        refuse("a sparse tensor without its parts")
     values = next((part for part in reversed(parts) if type(part) is Tensor), None)
     size = next((part for part in reversed(parts) if type(part) in (tuple, Placeholder)), ())
     tensor = _without_numbers("is a sparse tensor", None, size)
@@ -183,13 +185,13 @@ def _subclass(args: tuple[Any, ...]) -> Tensor:
 
 def _quantised(args: tuple[Any, ...]) -> Tensor:
     storage, offset, size, stride, how = args[:5]
-    if type(storage) is not Storage:
-        refuse("a tensor without a storage")
+    if type(storage) is not Storage or not storage.dtype.quantised:
+        refuse("a quantised tensor without its storage")
     tensor = strided(storage.dtype, storage, offset, size, stride)
     scheme = how[0].full if type(how) is tuple and how and type(how[0]) is Global else ""
     if scheme == "torch.per_tensor_affine" and len(how) >= 3:
         scale, zero_point = how[1], how[2]
-        if type(scale) is not float or type(zero_point) is not int:
+        if type(scale) is not float or type(zero_point) is not int or not -(2**31) <= zero_point < 2**31:
             refuse("a quantised tensor whose scale or zero point is no number")
         tensor.quantiser = Quantiser(scale, zero_point)
     elif scheme in _PER_CHANNEL and len(how) >= 4:
@@ -199,6 +201,8 @@ def _quantised(args: tuple[Any, ...]) -> Tensor:
         for part in (scale, zero_point):
             if type(part) is not Tensor or part.shape != (tensor.shape[axis],):
                 refuse("a quantised tensor whose scales do not fit its axis")
+            if part.unreadable is not None or part.quantiser is not None:
+                refuse("a quantised tensor whose scales are no numbers")
         tensor.quantiser = Quantiser(scale, zero_point, axis)
     else:
         tensor.unreadable = "is quantised in a way that is not understood"

@@ -47,7 +47,9 @@ def _load(tensor: Tensor, read: ReadBytes, big_endian: bool) -> NDArray[Any]:
     import numpy as np
 
     dtype, shape = numpy_dtype(tensor.dtype.name), tensor.shape
-    if tensor.storage is None or not prod(shape):
+    if tensor.storage is None:
+        raise CheckpointError("has no numbers", cure=CURE)
+    if not prod(shape):
         return np.zeros(shape, dtype)
     item = ITEM_BYTES[tensor.dtype.name]
     span = 1 + sum((extent - 1) * step for extent, step in zip(shape, tensor.stride, strict=True))
@@ -82,11 +84,12 @@ def _dequantised(tensor: Tensor, load: Callable[[], NDArray[Any]], read: ReadByt
     if how is None:
         raise CheckpointError("is not quantised", cure=CURE)
     stored = load().astype(np.float32)
-    if isinstance(how.scale, Tensor) and isinstance(how.zero_point, Tensor):
-        along = tuple(-1 if axis == how.axis else 1 for axis in range(len(tensor.shape)))
-        scales = _load(how.scale, read, big_endian).astype(np.float32).reshape(along)
-        zeros = _load(how.zero_point, read, big_endian).astype(np.float32).reshape(along)
-        return np.asarray((stored - zeros) * scales, np.float32)
-    if isinstance(how.scale, Tensor) or isinstance(how.zero_point, Tensor):
-        raise CheckpointError("is quantised in a way that is not understood", cure=CURE)
-    return np.asarray((stored - np.float32(how.zero_point)) * np.float32(how.scale), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is seen where it is measured
+        if isinstance(how.scale, Tensor) and isinstance(how.zero_point, Tensor):
+            along = tuple(-1 if axis == how.axis else 1 for axis in range(len(tensor.shape)))
+            scales = _load(how.scale, read, big_endian).astype(np.float32).reshape(along)
+            zeros = _load(how.zero_point, read, big_endian).astype(np.float32).reshape(along)
+            return np.asarray((stored - zeros) * scales, np.float32)
+        if isinstance(how.scale, Tensor) or isinstance(how.zero_point, Tensor):
+            raise CheckpointError("is quantised in a way that is not understood", cure=CURE)
+        return np.asarray((stored - np.float32(how.zero_point)) * np.float32(how.scale), np.float32)
