@@ -11,7 +11,7 @@ from gcx.limits import RANK, VIEW_ELEMENTS
 from gcx.readers.dtypes import ITEM_BYTES
 from gcx.readers.torch import policy
 from gcx.readers.torch.dtypes import DTYPES, TENSOR_CLASSES, UNUSUAL_BYTES
-from gcx.readers.torch.values import CURE, Dtype, Global, Pairs, Placeholder, Quantiser, Storage, Tensor
+from gcx.readers.torch.values import CURE, Dtype, Global, Pairs, PerChannel, PerTensor, Placeholder, Storage, Tensor
 
 
 def call(callee: Any, args: tuple[Any, ...], *, of_class: bool = False) -> Any:
@@ -193,7 +193,7 @@ def _quantised(args: tuple[Any, ...]) -> Tensor:
         scale, zero_point = how[1], how[2]
         if type(scale) is not float or type(zero_point) is not int or not -(2**31) <= zero_point < 2**31:
             refuse("a quantised tensor whose scale or zero point is no number")
-        tensor.quantiser = Quantiser(scale, zero_point)
+        tensor.quantiser = PerTensor(scale, zero_point)
     elif scheme in _PER_CHANNEL and len(how) >= 4:
         scale, zero_point, axis = how[1:4]
         if type(axis) is not int or not 0 <= axis < len(tensor.shape):
@@ -203,7 +203,7 @@ def _quantised(args: tuple[Any, ...]) -> Tensor:
                 refuse("a quantised tensor whose scales do not fit its axis")
             if part.unreadable is not None or part.quantiser is not None:
                 refuse("a quantised tensor whose scales are no numbers")
-        tensor.quantiser = Quantiser(scale, zero_point, axis)
+        tensor.quantiser = PerChannel(scale, zero_point, axis)
     else:
         tensor.unreadable = "is quantised in a way that is not understood"
     return tensor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gcx.checkpoint import TensorRef
 from gcx.errors import CheckpointError
 from gcx.readers.dtypes import ITEM_BYTES, numpy_dtype
-from gcx.readers.torch.values import CURE, Dtype, Storage, Tensor
+from gcx.readers.torch.values import CURE, Dtype, PerChannel, PerTensor, Storage, Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,8 +30,8 @@ def reference(name: str, tensor: Tensor, read: ReadBytes, *, big_endian: bool = 
     load = partial(_load, tensor, read, big_endian)
     if tensor.quantiser is not None:
         notes = (f"dequantised from {_torch_name(tensor.dtype)}",)
-        return TensorRef(name, "float32", tensor.shape, partial(_dequantised, tensor, load, read, big_endian), storage,
-                         notes=notes)  # fmt: skip
+        load = partial(_dequantised, tensor.quantiser, load, read, big_endian)
+        return TensorRef(name, "float32", tensor.shape, load, storage, notes=notes)
     return TensorRef(name, tensor.dtype.name, tensor.shape, load, storage)
 
 
@@ -76,20 +76,18 @@ def _is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
     return True
 
 
-def _dequantised(tensor: Tensor, load: Callable[[], NDArray[Any]], read: ReadBytes, big_endian: bool) -> NDArray[Any]:
-    """As torch does: float32 of (q - zero point) x scale; per channel in the scale's own precision."""
+def _dequantised(
+    how: PerTensor | PerChannel, load: Callable[[], NDArray[Any]], read: ReadBytes, big_endian: bool
+) -> NDArray[Any]:
+    """As torch does: float32 of (q - zero point) x scale."""
     import numpy as np
 
-    how = tensor.quantiser
-    if how is None:
-        raise CheckpointError("is not quantised", cure=CURE)
     stored = load().astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is seen where it is measured
-        if isinstance(how.scale, Tensor) and isinstance(how.zero_point, Tensor):
-            along = tuple(-1 if axis == how.axis else 1 for axis in range(len(tensor.shape)))
-            scales = _load(how.scale, read, big_endian).astype(np.float32).reshape(along)
-            zeros = _load(how.zero_point, read, big_endian).astype(np.float32).reshape(along)
-            return np.asarray((stored - zeros) * scales, np.float32)
-        if isinstance(how.scale, Tensor) or isinstance(how.zero_point, Tensor):
-            raise CheckpointError("is quantised in a way that is not understood", cure=CURE)
-        return np.asarray((stored - np.float32(how.zero_point)) * np.float32(how.scale), np.float32)
+        if isinstance(how, PerTensor):
+            return np.asarray((stored - np.float32(how.zero_point)) * np.float32(how.scale), np.float32)
+        along = tuple(-1 if axis == how.axis else 1 for axis in range(stored.ndim))
+        scales, zeros = (
+            _load(part, read, big_endian).astype(np.float32).reshape(along) for part in (how.scales, how.zero_points)
+        )
+        return np.asarray((stored - zeros) * scales, np.float32)

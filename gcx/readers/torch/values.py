@@ -98,13 +98,21 @@ class Tensor:
     """In bytes from the storage's begin."""
     storage: Storage | None = None
     unreadable: str | None = None
-    quantiser: Quantiser | None = None
+    quantiser: PerTensor | PerChannel | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Quantiser:
-    """How stored integers become numbers: (q - zero_point) * scale, per tensor or along one axis."""
+@dataclass(frozen=True, slots=True, eq=False)
+class PerTensor:
+    """Stored integers become numbers by (q - zero_point) * scale."""
 
-    scale: float | Tensor
-    zero_point: int | Tensor
-    axis: int | None = None
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PerChannel:
+    """The same with a scale and a zero point for each index along one axis."""
+
+    scales: Tensor
+    zero_points: Tensor
+    axis: int
