@@ -72,3 +72,5 @@ RESAMPLES = 9_999
 """Permutations per p-value at most, unless asked for: 20 per test up to 500 tests, or time goes with their square."""
 PICTURE = 512
 """Longest side of the correlation matrix that a picture keeps."""
+OVERLAPS = 4096
+"""Filters of a layer whose pairs may stand in one matrix (128 MiB), where a number has no way around it."""

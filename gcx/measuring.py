@@ -92,6 +92,7 @@ def _measure_layer(
         picture=extras.pictures,
         seed=settings.seed,
         name=layer.name,
+        overwrite=True,
     )
     result = LayerResult(
         name=layer.name,

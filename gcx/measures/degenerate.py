@@ -7,10 +7,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gcx.measures.moments import parts_of
+
 FILTER_TOLERANCE = 1e-12
 """Of a filter's own largest |w| (spread), and of the median filter's (size)."""
 KERNEL_TOLERANCE = 1e-6
 """Of the largest kernel norm of the same filter."""
+
+
+def largest_weights(filters: NDArray[Any]) -> NDArray[Any]:
+    """max |w| over the last two axes, without a copy of the filters."""
+    flat = filters.reshape(*filters.shape[:-2], -1)
+    return np.asarray(np.maximum(flat.max(axis=-1), -flat.min(axis=-1)))
+
+
+def own_scale(filters: NDArray[Any], *, overwrite: bool = False) -> NDArray[Any]:
+    """Each filter times the power of two that brings its largest |w| into [0.5, 1), so that every square is finite.
+
+    Nothing here sees the scale of a filter, and a power of two rounds nothing.
+
+    Args:
+        filters: (groups, n, c, k), finite.
+        overwrite: scale in place.
+
+    >>> import numpy as np
+    >>> own_scale(np.array([[[[3.0, -1.0]], [[0.0, 0.0]]]]))
+    array([[[[ 0.75, -0.25]],
+    <BLANKLINE>
+            [[ 0.  ,  0.  ]]]])
+    """
+    exponents = np.frexp(largest_weights(filters))[1]
+    return np.asarray(np.ldexp(filters, -exponents[..., None, None], out=filters if overwrite else None))
 
 
 def degenerate_filters(filters: NDArray[Any]) -> NDArray[np.bool_]:
@@ -32,12 +59,13 @@ def degenerate_filters(filters: NDArray[Any]) -> NDArray[np.bool_]:
     >>> degenerate_filters(layer)
     array([[False,  True, False]])
     """
-    largest = np.maximum(filters.max(axis=(2, 3)), -filters.min(axis=(2, 3)))
+    groups, n, c, k = filters.shape
+    largest = largest_weights(filters)
     # Relative to the filter's own size, so that squares neither overflow nor vanish.
     size = np.where(largest > 0, largest, 1.0)
-    spread = np.array(
-        [(group / unit[:, None, None]).std(axis=(1, 2)) for group, unit in zip(filters, size, strict=True)]
-    )
+    spread = np.empty((groups, n))
+    for some, which in parts_of(groups, n, c * k):
+        spread[some, which] = (filters[some, which] / size[some, which, None, None]).std(axis=(2, 3))
     return np.asarray((spread <= FILTER_TOLERANCE) | (largest <= FILTER_TOLERANCE * np.median(largest)))
 
 
@@ -58,7 +86,7 @@ def unit_kernels(filters: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]
     >>> unit[0, 0], alive[0]
     (array([0.6, 0.8]), array([ True, False]))
     """
-    largest = np.abs(filters).max(axis=(-2, -1), keepdims=True)
+    largest = largest_weights(filters)[..., None, None]
     scaled = filters / np.where(largest > 0, largest, 1.0)
     norms = np.sqrt(np.einsum("...k,...k->...", scaled, scaled))
     alive = norms > KERNEL_TOLERANCE * norms.max(axis=-1, keepdims=True)

@@ -35,13 +35,13 @@ class FilterPairs:
 def filter_pairs(
     filters: NDArray[Any], dead: NDArray[np.bool_], measure: Measure, *, bins: bool = False
 ) -> FilterPairs:
-    """Correlate the filters of a layer (groups, n, c, k), degenerate ones left out.
+    """Correlate the filters of a layer (groups, n, c, k), degenerate ones left out. The filters are overwritten.
 
     Where every r would be +-1 by construction (d <= 2 for Pearson, d <= 1 for cosine) nothing is summed.
     """
     groups, n, c, k = filters.shape
     dimension = c * k - (measure == "pearson")
-    units = unit_filters(filters, measure, dead)
+    units = unit_filters(filters, measure, dead, overwrite=True)
     if dimension < 2:
         return FilterPairs(units, dead, dimension, None, None, None)
     flat = units.reshape(groups, n, c * k)
@@ -72,19 +72,19 @@ def within_record(pairs: FilterPairs) -> Within | None:
     if sums is None or n_pairs == 0:
         return _empty_within(n_pairs, pairs)
     law = Isotropic(pairs.dimension)
-    mean_r2 = sums.sum_r2 / n_pairs
+    mean_r2 = min(1.0, sums.sum_r2 / n_pairs)
     permuted = None if pairs.permuted is None else float(pairs.permuted.within.sum()) / (2 * n_pairs)
     alive = ~pairs.dead.ravel()
     se = jackknife_se(sums.sum_r2, n_pairs, sums.row_r2[alive], np.repeat(live - 1, n)[alive])
     half = None if se is None else t_quantile_975(int(alive.sum()) - 1) * se
     return Within(
         n_pairs=n_pairs,
-        mean_r=sums.sum_r / n_pairs,
+        mean_r=min(1.0, max(-1.0, sums.sum_r / n_pairs)),
         mean_r2=mean_r2,
         rms_r=sqrt(mean_r2),
-        mean_abs_r=sums.sum_abs_r / n_pairs,
+        mean_abs_r=min(1.0, sums.sum_abs_r / n_pairs),
         max_abs_r=sums.max_abs_r,
-        max_abs_pair=sums.max_abs_pair,
+        max_abs_pair=sums.max_abs_pair or _first_pair(pairs.dead),
         null_isotropic_r2=law.mean_r2,
         null_isotropic_mean_abs_r=law.mean_abs_r,
         null_isotropic_max_abs_r=largest_r_quantile(pairs.dimension, n_pairs),
@@ -126,12 +126,12 @@ def across_record(pairs: FilterPairs) -> Across | None:
             order_free=order_free,
         )
     law = Isotropic(pairs.dimension)
-    mean_r2 = sums.sum_r2 / n_pairs
+    mean_r2 = min(1.0, sums.sum_r2 / n_pairs)
     return Across(
         n_pairs=n_pairs,
         mean_r2=mean_r2,
         rms_r=sqrt(mean_r2),
-        mean_abs_r=sums.sum_abs_r / n_pairs,
+        mean_abs_r=min(1.0, sums.sum_abs_r / n_pairs),
         max_abs_r=sums.max_abs_r,
         null_isotropic_r2=law.mean_r2,
         null_isotropic_mean_abs_r=law.mean_abs_r,
@@ -144,9 +144,16 @@ def _group_record(pairs: FilterPairs, number: int, n_pairs: int) -> GroupWithin:
     if n_pairs == 0 or pairs.within is None:
         return GroupWithin(group=number, n_pairs=0, mean_r2=None, null_permuted_r2=None)
     n = pairs.dead.shape[1]
-    r2 = float(pairs.within.row_r2[number * n : (number + 1) * n].sum()) / (2 * n_pairs)
+    r2 = min(1.0, float(pairs.within.row_r2[number * n : (number + 1) * n].sum()) / (2 * n_pairs))
     permuted = None if pairs.permuted is None else float(pairs.permuted.within[number]) / (2 * n_pairs)
     return GroupWithin(group=number, n_pairs=n_pairs, mean_r2=r2, null_permuted_r2=permuted)
+
+
+def _first_pair(dead: NDArray[np.bool_]) -> tuple[int, int]:
+    """The first pair of live filters of one group: the largest where every r is 0."""
+    group = int(np.flatnonzero((~dead).sum(axis=1) > 1)[0])
+    first, second = np.flatnonzero(~dead[group])[:2] + group * dead.shape[1]
+    return int(first), int(second)
 
 
 def _empty_within(n_pairs: int, pairs: FilterPairs) -> Within:

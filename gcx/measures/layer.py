@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gcx.measures.degenerate import degenerate_filters
+from gcx import limits
+from gcx.measures.degenerate import degenerate_filters, own_scale
 from gcx.measures.filters import FilterPairs, across_record, filter_pairs, within_record
-from gcx.measures.kernels import DeltaState, measure_kernels, unit_rows
+from gcx.measures.kernels import DeltaState, KernelMoments, kernel_moments, measure_kernels
+from gcx.measures.notes import filter_notes, kernel_notes
 from gcx.measures.partition import measure_partition
 from gcx.measures.picture import make_picture
 from gcx.measures.statistics import measure_statistics
@@ -18,8 +20,6 @@ from gcx.results import Across, Kernels, KernelStatistics, Partition, Picture, W
 from gcx.settings import Measure
 
 PARTITION_RESAMPLES = 999
-
-Rows = tuple[NDArray[Any], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,7 @@ def measure_layer(
     picture: bool = False,
     seed: int = 0,
     name: str = "",
+    overwrite: bool = False,
 ) -> LayerMeasures:
     """Measure one convolution.
 
@@ -61,29 +62,27 @@ def measure_layer(
         induced: (parts, name of the reading layer) to cut a dense layer by.
         picture: make a `Picture` too.
         seed, name: of permutation tests.
+        overwrite: the filters may be overwritten, which saves a second array of their size; the numbers are the same.
 
     >>> import numpy as np
     >>> found = measure_layer(np.random.default_rng(0).normal(size=(4, 8, 4, 9)))
     >>> found.within.n_pairs, found.across.n_pairs, found.notes
     (112, 384, ())
     """
-    groups, k = filters.shape[0], filters.shape[3]
+    groups, _, _, k = shape = filters.shape
     dead = degenerate_filters(filters)
     statistics = measure_statistics(filters)
-    rows: Rows | None = None
-    kernels, state, degenerate_kernels = None, None, None
-    if k > 1:
-        units, live, degenerate_kernels = unit_rows(filters)
-        kernels, state = measure_kernels(units, live)
-        # Kept only where something will read them: they are as large as the weight itself.
-        rows = (units, live) if picture or (groups == 1 and (virtual_groups or induced)) else None
-        del units
+    # From here on the scale of a filter says nothing.
+    filters = own_scale(np.asarray(filters, dtype=np.float64), overwrite=overwrite)
+    moments, degenerate_kernels = kernel_moments(filters) if k > 1 else (None, None)
+    kernels, state = measure_kernels(moments) if moments is not None else (None, None)
     pairs = filter_pairs(filters, dead, measure, bins=picture)
+    del filters
     within, across = within_record(pairs), across_record(pairs)
-    cuts = _Cuts(pairs, rows, seed, name)
+    cuts = _Cuts(pairs, moments, seed, name)
     virtual = cuts.cut(virtual_groups, "virtual", None) if virtual_groups and groups == 1 else None
     by_reader = cuts.cut(induced[0], "induced", induced[1]) if induced and groups == 1 else None
-    notes = [*_notes(filters.shape, measure, within, across), *cuts.notes]
+    notes = [*filter_notes(shape, measure, within, across), *kernel_notes(shape, kernels), *cuts.notes]
     return LayerMeasures(
         within=within,
         across=across,
@@ -93,7 +92,7 @@ def measure_layer(
         degenerate_kernels=degenerate_kernels,
         virtual=virtual,
         induced=by_reader,
-        picture=make_picture(pairs, rows) if picture else None,
+        picture=make_picture(pairs, moments) if picture else None,
         delta_state=state,
         notes=tuple(notes),
     )
@@ -102,8 +101,8 @@ def measure_layer(
 class _Cuts:
     """Partitions of one dense layer."""
 
-    def __init__(self, pairs: FilterPairs, rows: Rows | None, seed: int, name: str) -> None:
-        self._pairs, self._rows, self._seed, self._name = pairs, rows, seed, name
+    def __init__(self, pairs: FilterPairs, moments: KernelMoments | None, seed: int, name: str) -> None:
+        self._pairs, self._moments, self._seed, self._name = pairs, moments, seed, name
         self.notes: list[str] = []
 
     def cut(self, parts: int, source: Any, consumer: str | None) -> Partition | None:
@@ -111,9 +110,9 @@ class _Cuts:
         if n % parts or parts > n:
             self.notes.append(f"{source} groups: {parts} does not divide {n} filters")
             return None
-        return measure_partition(
+        found = measure_partition(
             self._pairs,
-            self._rows,
+            self._moments,
             parts,
             source,
             consumer=consumer,
@@ -121,34 +120,6 @@ class _Cuts:
             seed=self._seed,
             name=self._name,
         )
-
-
-def _notes(shape: tuple[int, ...], measure: Measure, within: Within | None, across: Across | None) -> list[str]:
-    """Why something is null, each a short sentence."""
-    groups, n, c, k = shape
-    notes = []
-    if n == 1:
-        notes.append(
-            "within is null: one filter per group" if groups > 1 else "within is null: the layer has one filter"
-        )
-    elif within is not None and within.n_pairs == 0:
-        notes.append("within has no values: no pair of filters is left")
-    if c * k == 1:
-        notes.append("correlations have no values: a filter of one number has no direction")
-    elif c * k - (measure == "pearson") < 2:
-        notes.append(f"correlations have no values: filters of {c * k} numbers, so r is ±1 by construction")
-    elif c == 1:
-        notes.append("null_permuted_r2 is null: one channel per group, so there is no order to permute")
-    if groups == 1:
-        notes.append("across is null: the layer has one group")
-    elif across is not None and across.n_pairs == 0:
-        notes.append("across has no values: no pair of filters is left")
-    if within is not None and within.mean_r2 is not None and within.ci95 is None:
-        notes.append("ci95 is null: too few pairs for a jackknife")
-    if k == 1:
-        notes.append("kernels is null: a 1x1 kernel has no direction")
-    elif groups == 1:
-        notes.append("kernels.delta is null: the layer has one group")
-    elif n == 1:
-        notes.append("kernels.delta is null: one filter per group")
-    return notes
+        if found.contrast is not None and found.contrast_pvalue is None:
+            self.notes.append(f"{source} groups: contrast_pvalue is null: more than {limits.OVERLAPS} filters")
+        return found

@@ -6,6 +6,7 @@ filters is |sum_i G_i|^2 - sum_i |G_i|^2: O(N c k^2) instead of O(N^2 c^2 k).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 CHUNK = 2**22
 """Numbers in one temporary array: 32 MiB."""
+
+Part = tuple[slice, slice]
+"""Which groups, and which filters of each."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,29 @@ class PairSums:
     """Pairs of different groups."""
 
 
-def second_moment_pair_sums(rows: NDArray[Any]) -> PairSums:
+def parts_of(groups: int, n: int, size: int) -> Iterator[Part]:
+    """Cut (groups, n) filters of `size` numbers into parts of about CHUNK numbers: whole groups, or a piece of one.
+
+    No loop over the groups of a depthwise layer, and no second copy of a large weight.
+
+    >>> list(parts_of(3, 2, CHUNK // 4))
+    [(slice(0, 2, None), slice(0, 2, None)), (slice(2, 3, None), slice(0, 2, None))]
+    """
+    filters = max(1, CHUNK // max(1, size))
+    some_groups, some_filters = max(1, filters // n), min(n, filters)
+    for group in range(0, groups, some_groups):
+        for first in range(0, n, some_filters):
+            yield slice(group, min(groups, group + some_groups)), slice(first, min(n, first + some_filters))
+
+
+def second_moment_pair_sums(
+    filters: NDArray[Any], rows_of: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+) -> PairSums:
     """Sum <G_i, G_j>_F over ordered pairs of filters i != j, with G_i = sum of x x^T over the rows x of filter i.
 
     Args:
-        rows: (groups, filters_per_group, m, k): filter i has m rows of length k; zero rows add nothing.
+        filters: (groups, filters_per_group, m, k): filter i has m rows of length k; zero rows add nothing.
+        rows_of: makes the rows from a part of the filters (groups', filters', m, k), where they are not the rows.
 
     Returns:
         The sums per group and over pairs of different groups. Invariant to any orthogonal map of the k axis and to the
@@ -42,44 +64,31 @@ def second_moment_pair_sums(rows: NDArray[Any]) -> PairSums:
     >>> bool(np.isclose(second_moment_pair_sums(x).within[0], brute))
     True
     """
-    groups, n, m, k = rows.shape
-    per_group = np.empty(groups)
-    own = np.empty(groups)
+    groups, n, m, k = filters.shape
+    per_group, own = np.zeros(groups), np.zeros(groups)
     total = np.zeros((k, k))
-    step = max(1, CHUNK // (k * k))
-    for start in range(0, groups, step):
-        part = rows[start : start + step]
-        flat = part.reshape(len(part), n * m, k)
-        sums = flat.swapaxes(1, 2) @ flat
-        per_group[start : start + step] = np.einsum("gij,gij->g", sums, sums)
-        total += sums.sum(axis=0)
-        own[start : start + step] = [squared_norms(group).sum() for group in part]
-    within = per_group - own
-    return PairSums(within=within, across=float(np.einsum("ij,ij->", total, total) - per_group.sum()))
+    sums = np.zeros((0, k, k))
+    for some, which in parts_of(groups, n, max(m * k, min(m, k) ** 2, k * k // n)):
+        part = filters[some, which] if rows_of is None else rows_of(filters[some, which])
+        flat = part.reshape(len(part), -1, k)
+        moments = flat.swapaxes(1, 2) @ flat
+        sums = moments if which.start == 0 else sums + moments
+        own[some] += squared_norms(part.reshape(-1, m, k)).reshape(len(part), -1).sum(axis=1)
+        if which.stop == n:
+            per_group[some] = np.einsum("gij,gij->g", sums, sums)
+            total += sums.sum(axis=0)
+    return PairSums(within=per_group - own, across=float(np.einsum("ij,ij->", total, total) - per_group.sum()))
 
 
 def squared_norms(rows: NDArray[Any]) -> NDArray[Any]:
     """|G_i|_F^2 of every filter, (n,), from its rows (n, m, k); by whichever Gram matrix is smaller."""
-    n, m, k = rows.shape
-    left = m < k
-    step = max(1, CHUNK // max(1, min(m, k) ** 2))
-    norms = np.empty(n)
-    for start in range(0, n, step):
-        part = rows[start : start + step]
-        gram = part @ part.swapaxes(1, 2) if left else part.swapaxes(1, 2) @ part
-        norms[start : start + step] = np.einsum("nij,nij->n", gram, gram)
-    return norms
+    gram = rows @ rows.swapaxes(1, 2) if rows.shape[1] < rows.shape[2] else rows.swapaxes(1, 2) @ rows
+    return np.asarray(np.einsum("nij,nij->n", gram, gram))
 
 
 def moment_features(rows: NDArray[Any]) -> NDArray[Any]:
-    """Vectors f_i with f_i . f_j = <G_i, G_j>_F, (n, k(k+1)/2), from rows (n, m, k): G_i without its mirror half."""
-    n, _, k = rows.shape
-    upper = np.triu_indices(k)
-    weights = np.where(upper[0] == upper[1], 1.0, np.sqrt(2.0))
-    features = np.empty((n, len(weights)))
-    step = max(1, CHUNK // (k * k))
-    for start in range(0, n, step):
-        part = rows[start : start + step]
-        features[start : start + step] = (part.swapaxes(1, 2) @ part)[:, upper[0], upper[1]]
-    features *= weights
+    """Vectors f_i with f_i . f_j = <G_i, G_j>_F, (..., k(k+1)/2), from rows (..., m, k): half of each G_i."""
+    upper = np.triu_indices(rows.shape[-1])
+    features = np.asarray((rows.swapaxes(-1, -2) @ rows)[..., upper[0], upper[1]])
+    features *= np.where(upper[0] == upper[1], 1.0, np.sqrt(2.0))
     return features

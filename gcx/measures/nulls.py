@@ -70,9 +70,8 @@ def permuted_pair_sums(units: NDArray[Any]) -> PairSums:
     0.333333333333
     """
     c = units.shape[2]
-    sums = units.sum(axis=2, keepdims=True)
-    about_mean = second_moment_pair_sums(units - sums / c)
-    means = second_moment_pair_sums(sums / sqrt(c))
+    about_mean = second_moment_pair_sums(units, lambda part: part - part.mean(axis=2, keepdims=True))
+    means = second_moment_pair_sums(units.sum(axis=2, keepdims=True) / sqrt(c))
     return PairSums(
         within=means.within + about_mean.within / (c - 1),
         across=means.across + about_mean.across / (c - 1),

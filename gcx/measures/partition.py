@@ -7,21 +7,24 @@ arbitrary: parts in natural order must show no contrast.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gcx import limits
 from gcx.measures.filters import FilterPairs
-from gcx.measures.kernels import DeltaState, delta_pvalue, measure_kernels
+from gcx.measures.kernels import KernelMoments, delta_pvalue, layer_key, measure_kernels
 from gcx.measures.moments import CHUNK
 from gcx.measures.nulls import permutation_pvalue
+from gcx.measures.pairs import pairs_within
 from gcx.results import Kernels, Partition
 
 
 def measure_partition(
     pairs: FilterPairs,
-    rows: tuple[NDArray[Any], NDArray[np.bool_]] | None,
+    moments: KernelMoments | None,
     parts: int,
     source: Literal["virtual", "induced"],
     *,
@@ -34,25 +37,28 @@ def measure_partition(
 
     Args:
         pairs: the dense layer's unit filters (1, N, c, k); `parts` divides N.
-        rows: as `kernels.unit_rows` gives them for the dense layer; None for 1x1 kernels.
+        moments: of the dense layer's kernels; None for 1x1 kernels.
         parts: number of parts, of N/parts filters in natural order.
         source, consumer: where the parts come from.
         n_resamples, seed, name: of the permutation tests, which deal the filters to the parts at random.
 
     Returns:
-        mean_r2 within and across the parts, their contrast with a one-sided p-value, and the kernel measure.
+        mean_r2 within and across the parts, their contrast with a one-sided p-value (None beyond `limits.OVERLAPS`
+        filters), and the kernel measure.
     """
-    n = pairs.dead.size
+    live = (~pairs.dead).reshape(parts, -1).sum(axis=1)
+    n = int(live.sum())
+    n_within = int((live * (live - 1)).sum()) // 2
+    n_across = n * (n - 1) // 2 - n_within
     within = across = contrast = pvalue = None
     if pairs.within is not None:
-        alive = ~pairs.dead.ravel()
-        flat = pairs.units.reshape(n, -1)[alive]
-        r2 = np.clip(flat @ flat.T, -1.0, 1.0) ** 2
-        np.fill_diagonal(r2, 0.0)
-        state = _ContrastState(r2, np.repeat(np.arange(parts), n // parts)[alive])
-        within, across, contrast = state.means(np.arange(len(flat)))
-        if contrast is not None:
-            pvalue = permutation_pvalue(contrast, state.contrasts, len(flat), n_resamples, [seed, parts])
+        flat = pairs.units.reshape(parts, -1, prod(pairs.units.shape[2:]))
+        sum_within = pairs_within(flat, pairs.dead.reshape(parts, -1)).sum_r2
+        within = min(1.0, sum_within / n_within) if n_within else None
+        across = min(1.0, max(0.0, pairs.within.sum_r2 - sum_within) / n_across) if n_across else None
+        if within is not None and across is not None:
+            contrast = within - across
+            pvalue = _contrast_pvalue(pairs, parts, n_resamples, layer_key(seed, name))
     return Partition(
         groups=parts,
         source=source,
@@ -61,20 +67,31 @@ def measure_partition(
         across_mean_r2=across,
         contrast=contrast,
         contrast_pvalue=pvalue,
-        kernels=None if rows is None else _part_kernels(rows, parts, n_resamples, seed, name),
+        kernels=None if moments is None else _part_kernels(moments.cut(parts), n_resamples, seed, name),
     )
 
 
-def _part_kernels(
-    rows: tuple[NDArray[Any], NDArray[np.bool_]], parts: int, n_resamples: int, seed: int, name: str
-) -> Kernels:
-    units, live = rows
-    record, state = measure_kernels(units.reshape(parts, -1, *units.shape[2:]), live.reshape(parts, -1))
-    return record if state is None else _tested(record, state, n_resamples, seed, name)
-
-
-def _tested(record: Kernels, state: DeltaState, n_resamples: int, seed: int, name: str) -> Kernels:
+def _part_kernels(moments: KernelMoments, n_resamples: int, seed: int, name: str) -> Kernels:
+    record, state = measure_kernels(moments)
+    if state is None:
+        return record
     return replace(record, pvalue=delta_pvalue(state, n_resamples, seed, name), n_resamples=n_resamples)
+
+
+def _contrast_pvalue(pairs: FilterPairs, parts: int, n_resamples: int, key: list[int]) -> float | None:
+    n = pairs.dead.size
+    if n > limits.OVERLAPS:
+        return None
+    alive = ~pairs.dead.ravel()
+    flat = pairs.units.reshape(n, -1)
+    r2 = flat @ flat.T
+    np.square(r2, out=r2)
+    np.fill_diagonal(r2, 0.0)
+    if not alive.all():
+        r2 = r2[np.ix_(alive, alive)]
+    state = _ContrastState(r2, np.repeat(np.arange(parts), n // parts)[alive])
+    observed = float(state.contrasts(np.arange(len(r2))[None])[0])
+    return permutation_pvalue(observed, state.contrasts, len(r2), n_resamples, key)
 
 
 class _ContrastState:
@@ -87,14 +104,8 @@ class _ContrastState:
         self._n_same = int((sizes * (sizes - 1)).sum())
         self._n_different = len(part) * (len(part) - 1) - self._n_same
 
-    def means(self, order: NDArray[Any]) -> tuple[float | None, float | None, float | None]:
-        """mean r^2 within and across the parts, and their difference, with filters dealt in `order`."""
-        same = float(self._same(order[None])[0])
-        within = same / self._n_same if self._n_same else None
-        across = (self._total - same) / self._n_different if self._n_different else None
-        return within, across, None if within is None or across is None else within - across
-
     def contrasts(self, orders: NDArray[Any]) -> NDArray[Any]:
+        """mean r^2 within minus across the parts, with filters dealt in each order."""
         same = self._same(orders)
         return same / self._n_same - (self._total - same) / self._n_different
 

@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 from gcx import limits
 from gcx.measures.beta import beta_tail
 from gcx.measures.filters import FilterPairs
-from gcx.measures.kernels import WIDEST_MOMENT, group_matrix
+from gcx.measures.kernels import KernelMoments, group_matrix
+from gcx.measures.moments import CHUNK
 from gcx.measures.pairs import BINS
 from gcx.results import Picture
 
 
-def make_picture(pairs: FilterPairs, rows: tuple[NDArray[Any], NDArray[np.bool_]] | None) -> Picture | None:
+def make_picture(pairs: FilterPairs, moments: KernelMoments | None) -> Picture | None:
     """Reduce a layer's pairs to a picture.
 
     Args:
         pairs: the filters, summed with `bins=True`.
-        rows: as `kernels.unit_rows` gives them; None for 1x1 kernels.
+        moments: of the layer's kernels; None for 1x1 kernels.
 
     Returns:
         None where every r is +-1 by construction.
@@ -31,7 +32,6 @@ def make_picture(pairs: FilterPairs, rows: tuple[NDArray[Any], NDArray[np.bool_]
     groups, n = pairs.dead.shape
     edges = np.linspace(-1.0, 1.0, BINS + 1)
     empty = np.zeros(BINS, dtype=np.int64)
-    small = rows is not None and rows[0].shape[3] <= WIDEST_MOMENT
     return Picture(
         r=_reduced(pairs),
         step=ceil(groups * n / limits.PICTURE),
@@ -41,7 +41,7 @@ def make_picture(pairs: FilterPairs, rows: tuple[NDArray[Any], NDArray[np.bool_]
         across_counts=empty if pairs.across is None or pairs.across.counts is None else pairs.across.counts,
         null_density=null_density(edges, pairs.dimension),
         null_rms=pairs.dimension**-0.5,
-        kernels=_fewer(group_matrix(*rows)) if small and rows is not None and groups > 1 else None,
+        kernels=group_matrix(moments) if moments is not None and groups > 1 else None,
     )
 
 
@@ -59,41 +59,38 @@ def null_density(edges: NDArray[Any], dimension: int) -> NDArray[Any]:
 
 
 def _reduced(pairs: FilterPairs) -> NDArray[np.float32]:
-    """(m, m) r, m <= limits.PICTURE: where several filters share a row, the entry of largest |r| of each tile."""
+    """(m, m) r, m <= limits.PICTURE: where several filters share a row, the entry of largest |r| of each tile.
+
+    NaN where there is no pair: a filter with itself, degenerate filters.
+    """
     n = pairs.dead.size
     step = ceil(n / limits.PICTURE)
-    flat = pairs.units.reshape(n, -1)
-    if step == 1:
-        r = np.clip(flat @ flat.T, -1.0, 1.0)
-        dead = pairs.dead.ravel()
-        r[dead] = r[:, dead] = np.nan
-        np.fill_diagonal(r, np.nan)
-        return np.asarray(r, dtype=np.float32)
     m = ceil(n / step)
-    padded = np.zeros((m * step, flat.shape[1]))
-    padded[:n] = flat
+    flat, live = pairs.units.reshape(n, -1), ~pairs.dead.ravel()
     small = np.empty((m, m), dtype=np.float32)
-    per = max(1, limits.BLOCK // step)
+    per = max(1, CHUNK // (step * n))
     for start in range(0, m, per):
-        part = padded[start * step : (start + per) * step]
-        r = np.clip(part @ padded.T, -1.0, 1.0)
-        r[np.arange(len(part)), start * step + np.arange(len(part))] = 0.0
-        tiles = r.reshape(-1, step, m, step)
-        high, low = tiles.max(axis=(1, 3)), tiles.min(axis=(1, 3))
-        small[start : start + per] = np.where(high >= -low, high, low)
+        first = start * step
+        r = flat[first : first + per * step] @ flat.T
+        r[np.arange(len(r)), first + np.arange(len(r))] = 0.0
+        small[start : start + per] = r if step == 1 else _largest_of_tiles(r, step)
+    np.clip(small, -1.0, 1.0, out=small)
+    count = np.add.reduceat(live.astype(np.int64), np.arange(0, n, step))
+    number = np.outer(count, count)
+    number[np.diag_indices(m)] -= count
+    small[number == 0] = np.nan
     return small
 
 
-def _fewer(matrix: NDArray[Any]) -> NDArray[Any]:
-    """At most limits.PICTURE rows: the mean of each tile."""
-    groups = len(matrix)
-    step = ceil(groups / limits.PICTURE)
-    if step == 1:
-        return matrix
-    m = ceil(groups / step)
-    padded = np.full((m * step, m * step), np.nan)
-    padded[:groups, :groups] = matrix
-    tiles = padded.reshape(m, step, m, step)
-    known = np.isfinite(tiles)
-    sums, counts = np.where(known, tiles, 0.0).sum(axis=(1, 3)), known.sum(axis=(1, 3))
-    return np.asarray(np.divide(sums, counts, out=np.full((m, m), np.nan), where=counts > 0))
+def _largest_of_tiles(r: NDArray[Any], step: int) -> NDArray[Any]:
+    """The entry of largest |r| of each (step, step) tile; the last tiles may be smaller."""
+    starts = np.arange(0, len(r), step)
+    high, low = np.maximum.reduceat(r, starts, axis=0), np.minimum.reduceat(r, starts, axis=0)
+    signed = np.where(high >= -low, high, low)
+    # One column of every tile at a time: a reduction over so short an axis would take ten times as long.
+    found = signed[:, ::step].copy()
+    for column in range(1, step):
+        other = signed[:, column::step]
+        kept = found[:, : other.shape[1]]
+        np.copyto(kept, other, where=np.abs(other) > np.abs(kept))
+    return found

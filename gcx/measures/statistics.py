@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gcx.measures.degenerate import largest_weights
 from gcx.measures.moments import CHUNK
 from gcx.results import KernelStatistics
 
@@ -49,7 +50,7 @@ def measure_statistics(filters: NDArray[Any]) -> KernelStatistics:
 
 def _first_share(filters: NDArray[Any]) -> float | None:
     """Mean over filters (N, c, k) of s_1^2 / sum s^2, uncentred; filters of zeros are left out."""
-    largest = np.abs(filters).max(axis=(1, 2))
+    largest = largest_weights(filters)
     alive = np.flatnonzero(largest)
     step = max(1, CHUNK // max(1, filters[0].size))
     shares = np.empty(len(alive))
@@ -92,10 +93,16 @@ def variance_entropy(kernels: NDArray[Any]) -> float | None:
 
     Source: Gavrikov and Keuper, CVPR 2022.
     """
-    largest = np.abs(kernels).max()
-    scaled = kernels / (largest if largest > 0 else 1.0)
-    centred = scaled - scaled.mean(axis=0)
-    values = np.maximum(np.linalg.eigvalsh(centred.T @ centred), 0.0)
+    n, k = kernels.shape
+    exponent = int(np.frexp(max(kernels.max(), -kernels.min()))[1])
+    step = max(1, CHUNK // k)
+    parts = [slice(start, start + step) for start in range(0, n, step)]
+    mean = sum((np.ldexp(kernels[part], -exponent).sum(axis=0) for part in parts), np.zeros(k)) / n
+    gram = np.zeros((k, k))
+    for part in parts:
+        centred = np.ldexp(kernels[part], -exponent) - mean
+        gram += centred.T @ centred
+    values = np.maximum(np.linalg.eigvalsh(gram), 0.0)
     total = values.sum()
     if total <= 0:
         return None
@@ -114,7 +121,7 @@ def variance_entropy_threshold(n: int) -> float:
 
 def sparsity(kernels: NDArray[Any]) -> float | None:
     """Share of kernels (n, k) whose largest |w| is strictly below 1 % of the layer's; None for a layer of zeros."""
-    largest = np.abs(kernels).max(axis=1)
+    largest = largest_weights(kernels[:, None])
     if not largest.any():
         return None
     return float(np.mean(largest < SPARSE * largest.max()))

@@ -11,7 +11,7 @@ from scipy import special, stats
 from gcx.measures import adjust_pvalues, delta_pvalue, measure_layer
 from gcx.measures.beta import beta_tail, beta_tail_inverse, largest_r_quantile, t_quantile_975
 from gcx.measures.degenerate import unit_kernels
-from gcx.measures.kernels import measure_kernels, unit_rows
+from gcx.measures.kernels import kernel_moments, measure_kernels
 from gcx.measures.nulls import Isotropic, permutation_pvalue
 from gcx.measures.statistics import evr1_null, variance_entropy_threshold
 
@@ -139,7 +139,7 @@ def test_isotropic_moments_on_random_filters():
 
 def delta_pvalues(draw, n, seed):
     rng = np.random.default_rng(seed)
-    states = [measure_kernels(*unit_rows(draw(rng))[:2])[1] for _ in range(n)]
+    states = [measure_kernels(kernel_moments(draw(rng))[0])[1] for _ in range(n)]
     return np.array([delta_pvalue(state, 199, seed, str(i)) for i, state in enumerate(states)])
 
 
@@ -181,7 +181,7 @@ def test_permuting_kernels_instead_of_filters_would_call_everything_significant(
 
 
 def test_choosing_layers_changes_no_pvalue_and_the_seed_does():
-    state = measure_kernels(*unit_rows(np.random.default_rng(9).normal(size=(4, 6, 4, 9)))[:2])[1]
+    state = measure_kernels(kernel_moments(np.random.default_rng(9).normal(size=(4, 6, 4, 9)))[0])[1]
     assert delta_pvalue(state, 999, 0, "a") == delta_pvalue(state, 999, 0, "a")
     assert len({delta_pvalue(state, 999, seed, "a") for seed in range(6)}) > 1
     assert len({delta_pvalue(state, 999, 0, name) for name in ("a", "b", "c", "\ud800")}) > 1
