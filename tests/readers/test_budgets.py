@@ -197,6 +197,12 @@ BEYOND = {
     "size": lambda: tensor(size=(2**63,)),
     "size beyond any digits": lambda: tensor(size=(Raw(b"\x8b" + struct.pack("<I", 4096) + b"\x7f" * 4096),)),
     "stride": lambda: tensor(size=(2, 2), stride=(2**63, 1)),
+    "stride beyond any digits": lambda: tensor(
+        size=(2, 2), stride=(Raw(b"\x8b" + struct.pack("<I", 4096) + b"\x7f" * 4096), 1)
+    ),
+    "no storage": lambda: Call(
+        Ref("torch._utils", "_rebuild_tensor_v3"), 7, 0, (4,), (1,), False, {}, Ref("torch", "int8")
+    ),
     "product": lambda: tensor(size=(2**31, 2**31), stride=(0, 0)),
     "storage": lambda: tensor(storage(2**63)),
     "storage beyond any digits": lambda: tensor(storage(Raw(b"\x8b" + struct.pack("<I", 4096) + b"\x7f" * 4096))),

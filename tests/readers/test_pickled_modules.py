@@ -193,6 +193,43 @@ def test_tensors_of_unknown_kinds_are_listed_with_their_reason(watched):
     assert reasons["c"] == "is rebuilt by torch._utils._rebuild_new_thing, which gcx does not know"
 
 
+INT, NONE = Ref("builtins", "int"), Call(Ref("builtins", "type"), None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Call(Ref("_operator", "getitem"), Ref("typing", "Union"), (INT, NONE)),
+        Call(Ref("operator", "getitem"), Ref("typing", "List"), INT),
+        Call(Ref("functools", "reduce"), Ref("_operator", "or_"), (INT, NONE)),
+        Call(Ref("types", "GenericAlias"), Ref("builtins", "list"), (INT,)),
+        Call(Ref("_io", "BytesIO"), state=(b"x", 0, None)),
+        Ref("typing", "Any"),
+    ],
+    ids=["optional", "list of", "union", "generic", "buffer", "any"],
+)
+def test_types_in_configurations_are_passed_over(value, watched):
+    assert list(read({"w": weight(), "config": value}, watched)[0]) == ["w"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Call(Ref("operator", "getitem"), {"a": 1}, "a"),
+        Call(Ref("_operator", "getitem"), Ref("mine", "Registry"), "key"),
+        Call(Ref("_operator", "getitem")),
+        Call(Ref("functools", "reduce"), Ref("mine", "function"), (1, 2)),
+        Call(Ref("functools", "reduce"), Ref("_operator", "getitem"), (1, 2)),
+        Call(Ref("functools", "reduce"), Ref("_operator", "or_"), (1, 2), 3),
+        Call(Ref("_operator", "or_"), 1, 2),
+        Call(Ref("operator", "attrgetter"), "a"),
+    ],
+)
+def test_operators_that_are_called_are_refused(value, watched):
+    message = refused(zip_file({"w": weight(), "x": value}), watched)
+    assert "asks to call " in message or "with 0 arguments" in message
+
+
 @pytest.mark.parametrize("name", ["abs", "max", "map", "print", "vars"])
 def test_a_builtin_that_is_called_is_refused(name, watched):
     assert f"asks to call builtins.{name};" in refused(zip_file(conv(thing=Call(Ref("builtins", name), 1))), watched)

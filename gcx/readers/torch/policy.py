@@ -50,12 +50,13 @@ set frozenset dict list tuple bytearray complex slice range xrange object int lo
 NoneType Ellipsis NotImplemented basestring getattr
 """
 _HARMLESS = frozenset(f"{home}.{name}" for home in ("builtins", "__builtin__") for name in _HARMLESS_BUILTINS.split())
-_HARMLESS |= {"types.SimpleNamespace", "types.NoneType", "types.GenericAlias", "codecs.encode", "io.BytesIO"}
+_HARMLESS |= {"types.SimpleNamespace", "types.NoneType", "types.GenericAlias", "types.UnionType", "codecs.encode"}
+_HARMLESS |= {f"{home}.{name}IO" for home in ("io", "_io") for name in ("Bytes", "String")}
 _REFERABLE_BUILTINS = "abs len max min sum round any all"
 _MERE_REFERENCES = frozenset(
     f"{home}.{name}" for home in ("builtins", "__builtin__") for name in _REFERABLE_BUILTINS.split()
-)
-"""Functions that a module may keep as an attribute; to call one is refused."""
+) | {"operator.getitem", "_operator.getitem", "operator.or_", "_operator.or_", "__builtin__.reduce"}
+"""Functions that a module may keep as an attribute, or that types are written with; to call one is refused."""
 _EXCEPTIONS = ("Error", "Exception", "Warning", "Interrupt", "Iteration")
 
 _INERT_FUNCTION_WORDS = """

@@ -264,6 +264,21 @@ def _getattr(args: tuple[Any, ...]) -> Placeholder:
 
 
 _GETATTR = Global("builtins", "getattr")
+_TYPING = ("typing", "typing_extensions", "collections.abc")
+
+
+def _subscript(args: tuple[Any, ...]) -> Placeholder:
+    """`Optional[int]` in a configuration; of anything but a type a subscript could run something."""
+    if type(args[0]) is not Global or args[0].module not in _TYPING:
+        policy.refuse_call("operator.getitem")
+    return Placeholder(Global("operator", "getitem"), args)
+
+
+def _union(args: tuple[Any, ...]) -> Placeholder:
+    """`int | None` in a configuration."""
+    if type(args[0]) is not Global or args[0].full not in ("operator.or_", "_operator.or_") or len(args) != 2:
+        policy.refuse_call("functools.reduce")
+    return Placeholder(Global("functools", "reduce"), args)
 
 
 def _unfilled(dtype: Dtype) -> Callable[[tuple[Any, ...]], Tensor]:
@@ -303,6 +318,10 @@ ANSWERS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "torch.Size": _size,
     "builtins.getattr": _getattr,
     "__builtin__.getattr": _getattr,
+    "operator.getitem": _subscript,
+    "_operator.getitem": _subscript,
+    "functools.reduce": _union,
+    "__builtin__.reduce": _union,
     "collections.OrderedDict": _mapping,
     "copyreg.__newobj__": _new_object,
     "copy_reg.__newobj__": _new_object,
