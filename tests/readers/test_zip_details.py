@@ -59,6 +59,10 @@ LIES = {
     "local stored size": (lambda: patched(LOCAL + 18, "<I", 15), "differs"),
     "local size": (lambda: patched(LOCAL + 22, "<I", 17), "differs"),
     "no checksum here": (lambda: patched(LOCAL + 14, "<I", 0), "differs"),
+    "local size of what is never read": (
+        lambda: zip_bytes(changed(WHOLE, "version", local={"size": 1})),
+        "'archive/version' differs",
+    ),
     "an entry that is not listed": (
         lambda: zip_bytes([Record("archive/data.pkl", WHOLE[0].data, before=b"PK\3\4" + bytes(40)), *WHOLE[1:]]),
         "other bytes before its first entry",

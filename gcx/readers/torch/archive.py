@@ -44,8 +44,8 @@ class Entry:
     """Where its local header begins."""
     limit: int = 0
     """Where the next entry or the directory begins."""
-    data: int = -1
-    """Where its bytes begin; known once the local header was checked."""
+    data: int = 0
+    """Where its bytes begin."""
     verified: bool = False
     """Its bytes have the recorded CRC32."""
 
@@ -69,6 +69,8 @@ class Archive:
         count, length, begin = _directory_place(source)
         self.entries = _entries(source.pread(begin, length), count)
         self._check_layout(begin)
+        for entry in self.entries.values():
+            self._check_local(entry)
         self._inflated: tuple[str, bytes] = ("", b"")
 
     def _check_layout(self, begin: int) -> None:
@@ -89,26 +91,22 @@ class Archive:
                 f" is {allowed}"
             )
 
-    def locate(self, entry: Entry) -> int:
-        """Check an entry's local header against the directory; where its bytes begin."""
-        if entry.data >= 0:
-            return entry.data
-        head = self.source.pread(entry.header, _LOCAL.size)
-        magic, _, flags, method, _, _, crc, stored, size, name_length, extra_length = _LOCAL.unpack(head)
+    def _check_local(self, entry: Entry) -> None:
+        """Hold an entry's local header to the directory, or two readers could see two archives."""
+        raw = entry.name.encode()
+        head = self.source.pread(entry.header, _LOCAL.size + len(raw))
+        magic, _, flags, method, _, _, crc, stored, size, name_length, extra_length = _LOCAL.unpack_from(head)
         if magic != LOCAL:
             refuse(f"'{entry.name}' is not where its directory says")
-        name = self.source.pread(entry.header + _LOCAL.size, name_length)
-        sizes_follow = bool(flags & 8)
-        if flags != entry.flags or method != entry.method or name != entry.name.encode():
+        if flags != entry.flags or method != entry.method or name_length != len(raw) or head[_LOCAL.size :] != raw:
             refuse(f"'{entry.name}' differs from its directory entry")
+        sizes_follow = bool(flags & 8)
         for here, there in ((crc, entry.crc), (stored, entry.stored), (size, entry.size)):
             if here != there and here != _FULL32 and not (sizes_follow and here == 0):
                 refuse(f"'{entry.name}' differs from its directory entry")
-        begin = entry.header + _LOCAL.size + name_length + extra_length
-        if begin + entry.stored > entry.limit:
+        entry.data = entry.header + _LOCAL.size + name_length + extra_length
+        if entry.data + entry.stored > entry.limit:
             refuse(f"'{entry.name}' overlaps another entry or the directory")
-        entry.data = int(begin)
-        return entry.data
 
     def read(self, name: str, begin: int = 0, length: int | None = None) -> bytes:
         """Some bytes of an entry; its CRC32 is verified at the first read.
@@ -124,7 +122,7 @@ class Archive:
             if self._inflated[0] != name:
                 self._inflated = (name, self._inflate(entry))
             return self._inflated[1][begin : begin + length]
-        at = self.locate(entry)
+        at = entry.data
         part = self.source.pread(at + begin, length)
         if not entry.verified:
             if length == entry.size:
@@ -160,7 +158,7 @@ class Archive:
         return crc
 
     def _inflate(self, entry: Entry) -> bytes:
-        at = self.locate(entry)
+        at = entry.data
         engine = zlib.decompressobj(-zlib.MAX_WBITS)
         parts: list[bytes] = []
         room = entry.size + 1
