@@ -182,6 +182,21 @@ def test_damaged_streams(kind):
     assert caught.value.what.startswith(("has a damaged pickle: ", "asks to "))
 
 
+@pytest.mark.parametrize(
+    ("stream", "says"),
+    [
+        (b"ctorch._utils\n_rebuild_parameter\nK\x05\x85R.", "a parameter without a tensor"),
+        (b"ctorch._utils\n_rebuild_nested_tensor\nK\x05\x85R.", "a nested tensor without its buffer"),
+        (b"cmine\nNet\n}b.", "asks to change mine.Net"),
+        (b"ctorch\nFloatTensor\nK\x05\x85R.", "a tensor without numbers"),
+        (b"ccollections\nOrderedDict\nK\x05\x85R.", "an OrderedDict of what are no pairs"),
+    ],
+)
+def test_what_the_damage_is(stream, says):
+    with pytest.raises(CheckpointError, match=says):
+        run(stream)
+
+
 @pytest.mark.parametrize("kind", ["memo never set", "put nothing", "no mark"])
 def test_the_place_of_the_damage_is_said(kind):
     with pytest.raises(CheckpointError, match=r"byte [12]"):

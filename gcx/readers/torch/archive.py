@@ -64,8 +64,6 @@ class Archive:
 
     def __init__(self, source: Source):
         self.source = source
-        if source.head[:4] != LOCAL:
-            refuse("other bytes before it")
         count, length, begin = _directory_place(source)
         self.entries = _entries(source.pread(begin, length), count)
         self._check_layout(begin)
