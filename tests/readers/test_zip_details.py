@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from evil import FOUR, Record, changed, pickled, records, tensor, zip_bytes
+from evil import FOUR, Record, changed, pickled, records, storage, tensor, zip_bytes
 from readers.opening import opened, refused
 
 from gcx.errors import CheckpointError
@@ -88,6 +88,25 @@ LIES = {
     "zip64 sizes beyond": (lambda: numbers(size=FULL, stored=FULL, extra=wide(2**40, 2**40)), "overlaps"),
     "zip64 place beyond": (lambda: numbers(place=FULL, extra=wide(2**63)), "overlaps"),
 }
+
+
+SHORT = records(pickled({"w": tensor(storage(3), size=(3,))}))
+LIES["deflates to more"] = (
+    lambda: zip_bytes(changed(SHORT, "data/0", method=8, size=12)),
+    "inflates to more than it says",
+)
+
+
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        ("constants.pkl", "TorchScript"),
+        ("code/__torch__.py", "TorchScript"),
+        (".data/extern_modules", "torch.package"),
+    ],
+)
+def test_programs_in_an_archive_are_named(extra, says, watched):
+    assert says in refused(zip_bytes([*WHOLE, Record(f"archive/{extra}", b"\x80\x02).")]), watched)
 
 
 @pytest.mark.parametrize("kind", LIES)
