@@ -31,7 +31,7 @@ import gcx.readers
 from gcx import limits
 from gcx.readers.torch import archive as archive_module
 from gcx.readers.torch import machine as machine_module
-from gcx.readers.torch import rebuild as rebuild_module
+from gcx.readers.torch import tensors as tensors_module
 
 GOOD = {"w": tensor()}
 PICKLE = pickled(GOOD)
@@ -237,12 +237,12 @@ def test_rank_and_expansion_limits(monkeypatch, watched):
     def of_rank(rank):
         return zip_file({"w": tensor(size=(1,) * rank, stride=(1,) * rank)})
 
-    at_and_over(monkeypatch, rebuild_module, "RANK", 5, of_rank(5), of_rank(6), watched)
+    at_and_over(monkeypatch, tensors_module, "RANK", 5, of_rank(5), of_rank(6), watched)
 
     def expanded(numel):
         return zip_file({"w": tensor(size=(numel,), stride=(0,))})
 
-    at_and_over(monkeypatch, rebuild_module, "VIEW_ELEMENTS", 100, expanded(100), expanded(101), watched)
+    at_and_over(monkeypatch, tensors_module, "VIEW_ELEMENTS", 100, expanded(100), expanded(101), watched)
     assert opened(expanded(50), watched)[0]["w"].tolist() == [1.0] * 50
 
 

@@ -13,7 +13,7 @@ from gcx.readers.foreign import describe
 from gcx.readers.torch.archive import LOCAL, Archive
 from gcx.readers.torch.dtypes import STORAGES, UNTYPED
 from gcx.readers.torch.machine import Budget, Machine
-from gcx.readers.torch.rebuild import HUGE, item_bytes, refuse
+from gcx.readers.torch.tensors import HUGE, item_bytes, refuse
 from gcx.readers.torch.values import CURE, Dtype, Global, Storage
 from gcx.readers.wrappers import Parsed, checkpoint_of
 

@@ -10,7 +10,7 @@ from gcx.limits import PICKLE_BYTES
 from gcx.readers.base import ReadOptions, Source
 from gcx.readers.torch.container import storage_of
 from gcx.readers.torch.machine import Budget, Machine, TruncatedPickleError
-from gcx.readers.torch.rebuild import item_bytes, refuse
+from gcx.readers.torch.tensors import item_bytes, refuse
 from gcx.readers.torch.values import CURE, Global, Pairs, Storage
 from gcx.readers.wrappers import Parsed, checkpoint_of
 

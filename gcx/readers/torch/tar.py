@@ -11,7 +11,7 @@ from gcx.readers.base import ReadOptions, Source
 from gcx.readers.torch.dtypes import STORAGES
 from gcx.readers.torch.legacy import Stream
 from gcx.readers.torch.machine import Budget
-from gcx.readers.torch.rebuild import item_bytes, refuse, strided
+from gcx.readers.torch.tensors import item_bytes, refuse, strided
 from gcx.readers.torch.values import CURE, Global, Storage, Tensor
 from gcx.readers.wrappers import Parsed, checkpoint_of
 
