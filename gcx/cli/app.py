@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
@@ -62,11 +62,20 @@ def main() -> NoReturn:
         code = run(arguments)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    # What commands write goes to the descriptors; flushing Python's own streams must not fail after the answer is out.
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):
-            stream.flush()
-    os._exit(code)
+        _finish(stream)
+    sys.exit(code)
+
+
+def _finish(stream: TextIO | None) -> None:
+    """Flush now: what cannot be written any more (help into a closed pipe) must not be tried again at exit."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def run(arguments: list[str]) -> int:

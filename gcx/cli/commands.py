@@ -173,9 +173,7 @@ class _OutputPlan:
             return None
         from gcx.cli.matrices import MatrixArchive
 
-        archive = MatrixArchive(files.enter_context(replacing(self._matrices[0])))
-        files.callback(archive.finish)
-        return archive.add
+        return files.enter_context(MatrixArchive(files.enter_context(replacing(self._matrices[0])))).add
 
     def render(self, report: Report, theme: str) -> list[tuple[str, str | bytes]]:
         """Every output with where it goes, stdout last; nothing is written yet."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from gcx.conv_layer import ConvLayer
 
@@ -16,7 +17,7 @@ KEY_LENGTH = 80
 
 
 class MatrixArchive:
-    """An .npz in the making; `add` is the pipeline's matrix sink.
+    """An .npz in the making, complete when its block ends well; `add` is the pipeline's matrix sink.
 
     Keys are `000_layer1_0_conv1`; the array `names` holds the true layer names, `groups` their group counts, in the
     order of the keys, with the model's path first where there are several models.
@@ -40,7 +41,20 @@ class MatrixArchive:
         self._names.append(layer.name)
         self._groups.append(layer.groups)
 
-    def finish(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._finish()
+        finally:
+            # Without a file nothing more is written: an archive given up would otherwise end itself when it is deleted.
+            self._zip.fp = None
+
+    def _finish(self) -> None:
         """Write `names` and `groups`, and close the archive."""
         import numpy as np
 
