@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import pytest
 from evil import FOUR, Persistent, Raw, Ref, legacy_file, legacy_storage, old_tar, ops, pickled, tar_file, tensor
 from readers.opening import opened, refused
 
+from gcx.errors import CheckpointError
+from gcx.readers import read_checkpoint
+from gcx.readers.torch import TorchLegacyReader
 from gcx.readers.torch import storages as storages_module
 from gcx.readers.torch.dtypes import DTYPES
 from gcx.readers.torch.values import Tensor
@@ -178,5 +182,24 @@ def test_bytes_behind_the_last_storage_are_noted(watched):
 def test_what_has_no_numbers_gives_none():
     for unreadable in ("is sparse", None):
         made = Tensor(DTYPES["torch.float32"], (2,), (1,), unreadable=unreadable)
-        with pytest.raises(storages_module.CheckpointError, match=unreadable or "has no numbers"):
+        with pytest.raises(CheckpointError, match=unreadable or "has no numbers"):
             storages_module.reference("w", made, lambda *_: b"").load()
+
+
+def test_missing_numbers_are_seen_when_the_file_is_opened(watched):
+    """Not only when the tensor is read, which may never be."""
+    Path("file.pth").write_bytes(legacy_file({"w": tensor(legacy_storage())})[:-1])
+    with watched(), pytest.raises(CheckpointError, match="storage '0' ends at byte"):
+        read_checkpoint("file.pth")
+
+
+@pytest.mark.parametrize("error", [TypeError, KeyError, RecursionError, MemoryError, OverflowError, AttributeError])
+def test_what_no_reader_foresaw_is_still_one_line(error, monkeypatch, watched):
+    def fail(*_):
+        raise error("secret\x1b")
+
+    monkeypatch.setattr(TorchLegacyReader, "read", fail)
+    Path("file.pth").write_bytes(legacy_file({"w": tensor(legacy_storage())}))
+    with watched(), pytest.raises(CheckpointError) as caught:
+        read_checkpoint("file.pth")
+    assert str(caught.value) == f"file.pth: is damaged: {error.__name__} while reading"
