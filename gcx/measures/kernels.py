@@ -31,7 +31,7 @@ class KernelMoments:
     """All that the kernel measure needs of a layer's kernels: small beside the weight, and kept when that is gone."""
 
     features: NDArray[Any]
-    """(groups, n, p), f_i . f_j = <M_i, M_j>_F for i != j; 0 for a filter without a live kernel."""
+    """(groups, n, p), f_i . f_j = <M_i, M_j>_F for i != j, 0 where a filter has no live kernel."""
     live: NDArray[np.bool_]
     """(groups, n): filters with a live kernel."""
 
@@ -225,8 +225,5 @@ def _factored_overlaps(filters: NDArray[Any]) -> NDArray[Any] | None:
         gram = flat[start * c : (start + step) * c] @ flat.T
         gram *= gram
         overlaps[start : start + step] = gram.reshape(-1, c, groups * n, c).sum(axis=(1, 3))
-    dead = overlaps.diagonal() == 0
     overlaps[np.diag_indices(groups * n)] += JITTER
-    features = np.linalg.cholesky(overlaps)
-    features[dead] = 0.0
-    return np.asarray(features.reshape(groups, n, -1))
+    return np.asarray(np.linalg.cholesky(overlaps).reshape(groups, n, -1))

@@ -82,7 +82,7 @@ def measure_layer(
     cuts = _Cuts(pairs, moments, seed, name)
     virtual = cuts.cut(virtual_groups, "virtual", None) if virtual_groups and groups == 1 else None
     by_reader = cuts.cut(induced[0], "induced", induced[1]) if induced and groups == 1 else None
-    notes = [*filter_notes(shape, measure, within, across), *kernel_notes(shape, kernels), *cuts.notes]
+    notes = [*filter_notes(shape, measure, within, across), *kernel_notes(shape, kernels, statistics), *cuts.notes]
     return LayerMeasures(
         within=within,
         across=across,
@@ -120,6 +120,8 @@ class _Cuts:
             seed=self._seed,
             name=self._name,
         )
-        if found.contrast is not None and found.contrast_pvalue is None:
+        if found.contrast is None:
+            self.notes.append(f"{source} groups: contrast is null: no two live filters in a part, or no two parts")
+        elif found.contrast_pvalue is None:
             self.notes.append(f"{source} groups: contrast_pvalue is null: more than {limits.OVERLAPS} filters")
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gcx import limits
 from gcx.measures.statistics import ENTROPY_TAPS
-from gcx.results import Across, Kernels, Within
+from gcx.results import Across, Kernels, KernelStatistics, Within
 from gcx.settings import Measure
 
 Shape = tuple[int, ...]
@@ -36,12 +36,12 @@ def filter_notes(shape: Shape, measure: Measure, within: Within | None, across: 
     return notes
 
 
-def kernel_notes(shape: Shape, kernels: Kernels | None) -> list[str]:
+def kernel_notes(shape: Shape, kernels: Kernels | None, statistics: KernelStatistics) -> list[str]:
     """What is null among the measures of kernels."""
     groups, n, _, k = shape
+    notes = ["sparsity is null: every weight is 0"] if statistics.sparsity is None else []
     if k == 1:
-        return ["kernels is null: a 1x1 kernel has no direction"]
-    notes = []
+        return [*notes, "kernels is null: a 1x1 kernel has no direction, so neither evr1 nor variance_entropy is there"]
     if kernels is None:
         notes.append(f"kernels is null: kernels of {k} numbers in more than {limits.OVERLAPS} filters")
     elif groups == 1:
@@ -54,4 +54,8 @@ def kernel_notes(shape: Shape, kernels: Kernels | None) -> list[str]:
         notes.append("kernels.delta is null: too few filters with live kernels")
     if k != ENTROPY_TAPS:
         notes.append("variance_entropy is null: defined for 3x3 kernels")
+    elif statistics.variance_entropy is None:
+        notes.append("variance_entropy is null: all kernels are equal")
+    if statistics.evr1 is None:
+        notes.append("evr1 is null: every weight is 0")
     return notes
