@@ -12,6 +12,8 @@ from scipy import special, stats
 from gcx import limits
 from gcx.measures import correlation_blocks, delta_pvalue, measure_layer
 from gcx.measures.nulls import Isotropic
+from gcx.measures.pairs import PairStatistics
+from gcx.measures.statistics import measure_statistics
 
 CLOSE = {"rel": 1e-9, "abs": 1e-12}
 
@@ -198,6 +200,39 @@ def test_equal_largest_pairs_name_the_first(monkeypatch):
     assert measure_layer(filters).within.max_abs_pair in {(2, 9), (7, 11)}
     filters = np.zeros((1, 8, 1, 4)) + np.array([1.0, -1.0, 1.0, -1.0])
     assert measure_layer(filters).within.max_abs_pair == (0, 1)
+
+
+def test_what_rounding_puts_beyond_1_is_1():
+    found = PairStatistics(4, bins=True)
+    beyond = np.nextafter(1.0, 2.0)
+    found.add(np.array([[[0.5, 1.0], [beyond, -beyond]]]), np.array([[0, 1]]), np.array([[2, 3]]), None)
+    assert (found.max_abs_r, found.max_abs_pair) == (1.0, (0, 3))
+    assert found.counts.sum() == 4
+    assert (found.counts[-1], found.counts[0]) == (2, 1)
+
+
+def test_statistics_of_hand_made_kernels():
+    """Sparsity is strictly below 1 %; equal directions have no entropy, even ones all of it; EVR1 is uncentred."""
+    kernels = np.zeros((1, 4, 1, 9))
+    kernels[0, :, 0, 0] = [100.0, 1.0, np.nextafter(1.0, 0.0), 0.0]
+    found = measure_statistics(kernels)
+    assert found.sparsity == 0.5
+    assert found.variance_entropy == 0.0
+    assert found.evr1 == 1.0
+    every_tap = np.concatenate([np.eye(9), -np.eye(9)]).reshape(1, 1, 18, 9)
+    found = measure_statistics(every_tap)
+    assert found.variance_entropy == pytest.approx(np.log10(9))
+    assert found.evr1 == pytest.approx(1 / 9)
+    flat = np.ones((1, 2, 4, 9))  # centred, there would be nothing left
+    assert measure_statistics(flat).evr1 == pytest.approx(1.0)
+    assert measure_statistics(flat).variance_entropy is None
+    assert measure_statistics(np.zeros((1, 2, 4, 9))).sparsity is None
+    # 0.1 has no exact mean: rounding must not pass for variance.
+    equal = measure_layer(np.full((1, 30, 7, 9), 0.1))
+    assert equal.kernel_statistics.variance_entropy is None
+    assert "variance_entropy is null: all kernels are equal" in equal.notes
+    pointwise = measure_statistics(np.ones((1, 2, 4, 1)))
+    assert pointwise.evr1 is pointwise.evr1_null is pointwise.variance_entropy is None
 
 
 @pytest.mark.parametrize("scale", [1e300, 1e-300, 5e-324 * 2**40])
