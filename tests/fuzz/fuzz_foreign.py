@@ -30,7 +30,7 @@ def _seeds() -> list[bytes]:
     return [
         zipped.getvalue(),
         tarred.getvalue()[:2048],
-        gzip.compress(tarred.getvalue()),
+        gzip.compress(tarred.getvalue(), mtime=0),
         lfs,
         protobuf,
         pickle.dumps({1: 2}),
