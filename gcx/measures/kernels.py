@@ -21,7 +21,11 @@ from gcx.measures.nulls import permutation_pvalue
 from gcx.results import Kernels
 
 WIDEST_MOMENT = 64
-"""Beyond this k, k x k moments cost more than the kernels themselves (a 31x31 kernel would take 4 MB a filter)."""
+MOMENTS = 2**24
+"""Kernels of more than WIDEST_MOMENT numbers have k x k moments only while those of a layer are at most this many
+numbers (128 MiB): for one 31x31 kernel they would take 4 MB a filter, and the kernels themselves 8 kB."""
+GRAM_PRODUCTS = 10**11
+"""Multiply-adds that the Gram matrix of wide kernels may take: some ten seconds."""
 JITTER = 1e-10
 """Added to <M_i, M_i> where overlaps are factored, so that rounding leaves them positive; no pair i != j sees it."""
 
@@ -84,7 +88,7 @@ def kernel_moments(filters: NDArray[Any]) -> tuple[KernelMoments | None, int]:
         filters: (groups, n, c, k), k > 1, finite.
 
     Returns:
-        The moments; None only for kernels beyond 8x8 in a layer of more filters than `limits.OVERLAPS`.
+        The moments; None only for kernels beyond 8x8 of which there are too many for either route.
 
     >>> import numpy as np
     >>> filters = np.random.default_rng(0).normal(size=(2, 4, 3, 9))
@@ -94,16 +98,17 @@ def kernel_moments(filters: NDArray[Any]) -> tuple[KernelMoments | None, int]:
     ((2, 4, 45), 7, 3)
     """
     groups, n, c, k = filters.shape
-    wide = k > WIDEST_MOMENT
-    features = None if wide else np.empty((groups, n, k * (k + 1) // 2))
+    p = k * (k + 1) // 2
+    wide = k > WIDEST_MOMENT and groups * n * p > MOMENTS
+    features = None if wide else np.empty((groups, n, p))
     live, n_alive = np.empty((groups, n), dtype=bool), 0
-    for some, which in parts_of(groups, n, c * k + k * k):
+    for some, which in parts_of(groups, n, c * k if wide else c * k + k * k):
         rows, alive = _rows(filters[some, which])
         live[some, which] = alive.any(axis=-1)
         n_alive += int(np.count_nonzero(alive))
         if features is not None:
             features[some, which] = moment_features(rows)
-    if features is None:
+    if features is None and groups * n <= limits.OVERLAPS and (groups * n * c) ** 2 * k <= GRAM_PRODUCTS:
         features = _factored_overlaps(filters)
     return None if features is None else KernelMoments(features, live), groups * n * c - n_alive
 
@@ -143,8 +148,10 @@ def measure_kernels(moments: KernelMoments) -> tuple[Kernels, DeltaState | None]
     )
     if delta is None:
         return record, None
-    state = DeltaState(features=features[moments.live], sizes=sizes[sizes > 0], total=same_sum + different_sum)
-    return record, state
+    live = features[moments.live]
+    if len(live) < live.shape[1]:  # every draw reads them all
+        live = _factored(live @ live.T)
+    return record, DeltaState(features=live, sizes=sizes[sizes > 0], total=same_sum + different_sum)
 
 
 def delta_pvalue(state: DeltaState, n_resamples: int, seed: int, name: str) -> float:
@@ -225,5 +232,10 @@ def _factored_overlaps(filters: NDArray[Any]) -> NDArray[Any] | None:
         gram = flat[start * c : (start + step) * c] @ flat.T
         gram *= gram
         overlaps[start : start + step] = gram.reshape(-1, c, groups * n, c).sum(axis=(1, 3))
-    overlaps[np.diag_indices(groups * n)] += JITTER
-    return np.asarray(np.linalg.cholesky(overlaps).reshape(groups, n, -1))
+    return _factored(overlaps).reshape(groups, n, -1)
+
+
+def _factored(overlaps: NDArray[Any]) -> NDArray[Any]:
+    """(N, N) features of overlaps (N, N), which are overwritten."""
+    overlaps[np.diag_indices(len(overlaps))] += JITTER
+    return np.asarray(np.linalg.cholesky(overlaps))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gcx import limits
 from gcx.measures.statistics import ENTROPY_TAPS
 from gcx.results import Across, Kernels, KernelStatistics, Within
 from gcx.settings import Measure
@@ -43,7 +42,7 @@ def kernel_notes(shape: Shape, kernels: Kernels | None, statistics: KernelStatis
     if k == 1:
         return [*notes, "kernels is null: a 1x1 kernel has no direction, so neither evr1 nor variance_entropy is there"]
     if kernels is None:
-        notes.append(f"kernels is null: kernels of {k} numbers in more than {limits.OVERLAPS} filters")
+        notes.append(f"kernels is null: too many kernels of {k} numbers")
     elif groups == 1:
         notes.append("kernels.delta is null: the layer has one group")
         if kernels.same_group is None:

@@ -40,6 +40,8 @@ CASES = {
     "20,000 depthwise filters, picture": ([((20_000, 1, 1, 9), 1)], {"picture": True}),
     "depthwise 7x7, 1,536 filters": ([((1536, 1, 1, 49), 1)], {}),
     "depthwise 31x31, 1,536 filters": ([((1536, 1, 1, 961), 1)], {}),
+    "grouped 1x128, 768 filters": ([((16, 48, 48, 128), 1)], {}),
+    "dense 9x9, 256 filters": ([((1, 256, 256, 81), 1)], {}),
     "one dense 2048x1024 3x3": ([((1, 2048, 1024, 9), 1)], {}),
     "virtual groups 8, 512 filters": ([((1, 512, 256, 9), 1)], {"virtual_groups": 8}),
     "virtual groups 8, 2,048 filters": ([((1, 2048, 512, 1), 1)], {"virtual_groups": 8}),
