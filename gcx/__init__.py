@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Any
 from gcx.version import __version__
 
 if TYPE_CHECKING:
+    from gcx.comparing import compare
     from gcx.groups import resolve_groups
     from gcx.pipeline import correlate, layers
 
-__all__ = ["__version__", "correlate", "layers", "resolve_groups"]
+__all__ = ["__version__", "compare", "correlate", "layers", "resolve_groups"]
 
-_HOMES = {"correlate": "gcx.pipeline", "layers": "gcx.pipeline", "resolve_groups": "gcx.groups"}
+_HOMES = {
+    "compare": "gcx.comparing",
+    "correlate": "gcx.pipeline",
+    "layers": "gcx.pipeline",
+    "resolve_groups": "gcx.groups",
+}
 
 
 def __getattr__(name: str) -> Any:

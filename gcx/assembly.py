@@ -69,7 +69,7 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
     unmatched |= {f"--exclude {glob!r}" for glob in settings.exclude if not _matches_any(glob, layers)}
     return Assembly(
         layers=layers,
-        chosen=tuple(layer for layer in layers if _chosen(layer.name, settings)),
+        chosen=tuple(layer for layer in layers if is_chosen(layer.name, settings)),
         left_out=tuple(LeftOut(name=left.name, shape=left.shape, reason=left.reason) for left in found.left_out),
         notes=(*checkpoint.notes, *notes),
         unmatched=frozenset(unmatched),
@@ -115,7 +115,8 @@ def _matches_any(glob: str, layers: Iterable[ConvLayer]) -> bool:
     return any(fnmatchcase(name, glob) for layer in layers for name in (layer.name, *layer.tied))
 
 
-def _chosen(name: str, settings: Settings) -> bool:
+def is_chosen(name: str, settings: Settings) -> bool:
+    """Whether --include and --exclude leave a layer of this name."""
     included = not settings.include or any(fnmatchcase(name, glob) for glob in settings.include)
     return included and not any(fnmatchcase(name, glob) for glob in settings.exclude)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from gcx.results import Report
 
-_HIDDEN = frozenset({"picture"})
-"""Fields that hold arrays for figures; they are not part of the contract."""
+LARGEST = sys.float_info.max
+"""NaN and infinity are not within it, and neither is a whole number that no float can hold."""
+
+_HIDDEN = frozenset({"picture", "checks"})
+"""Fields that one format wants (figures, JUnit); they are not part of the contract."""
 
 
 def to_mapping(record: Any) -> Any:
@@ -47,6 +51,83 @@ def _hints(record: type) -> Mapping[str, tuple[Any, str]]:
     return types.MappingProxyType(found)
 
 
+Record = TypeVar("Record")
+
+
+def from_mapping(record: type[Record], data: Any) -> Record:
+    """A record from the JSON it was written as: the way back from `to_mapping`.
+
+    Keys that this version does not know are passed over (a newer one may have written them); everything else is strict.
+
+    Raises:
+        ValueError: a key is missing or holds another type, NaN or infinity; says where.
+
+    >>> from gcx.results import LeftOut
+    >>> from_mapping(LeftOut, {"name": "pos_embed", "shape": [1, 8, 4], "reason": "a table"})
+    LeftOut(name='pos_embed', shape=(1, 8, 4), reason='a table')
+    """
+    return cast("Record", _record_from(record, data, ""))
+
+
+def _record_from(record: type, data: Any, where: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{where or 'the whole'} is no object")  # noqa: TRY004 - bad data, not a bad call
+    defaults = {field.name for field in dataclasses.fields(record) if field.default is not dataclasses.MISSING}
+    values = {}
+    for name, (hint, _) in _hints(record).items():
+        path = f"{where}.{name}" if where else name
+        if name in data:
+            values[name] = _value_from(hint, data[name], path)
+        elif name not in defaults:
+            raise ValueError(f"{path} is missing")
+    return record(**values)
+
+
+def _value_from(hint: Any, data: Any, where: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _one_of(arguments, data, where)
+    if origin is Literal:
+        fits = isinstance(data, (str, int)) and data in arguments
+    elif origin is tuple:
+        return _tuple_from(arguments, data, where)
+    elif dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _record_from(hint, data, where)
+    elif hint is float:
+        fits = isinstance(data, (int, float)) and not isinstance(data, bool) and abs(data) <= LARGEST
+        data = float(data) if fits else data
+    elif hint in (None, type(None)):
+        fits = data is None
+    else:
+        fits = isinstance(data, hint) and not (hint is int and isinstance(data, bool))
+    if not fits:
+        raise ValueError(f"{where} holds what does not belong there")
+    return data
+
+
+def _one_of(hints: tuple[Any, ...], data: Any, where: str) -> Any:
+    """The first of several types that fits; of several records the one whose `status` it names."""
+    if data is None and type(None) in hints:
+        return None
+    hints = tuple(hint for hint in hints if hint is not type(None))
+    if len(hints) > 1 and isinstance(data, Mapping):
+        named = [hint for hint in hints if data.get("status") in get_args(_hints(hint)["status"][0])]
+        hints = tuple(named) or hints
+    return _value_from(hints[0], data, where)
+
+
+def _tuple_from(hints: tuple[Any, ...], data: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(data, list):
+        raise ValueError(f"{where} is no list")  # noqa: TRY004
+    if len(hints) == 2 and hints[1] is Ellipsis:
+        return tuple(_value_from(hints[0], item, f"{where}[{k}]") for k, item in enumerate(data))
+    if len(data) != len(hints):
+        raise ValueError(f"{where} has {len(data)} entries, not {len(hints)}")
+    return tuple(
+        _value_from(hint, item, f"{where}[{k}]") for k, (hint, item) in enumerate(zip(hints, data, strict=True))
+    )
+
+
 def meanings(record: type = Report) -> dict[str, str]:
     """What each key of the JSON means, by its dotted path; lists are passed through, so `models.layers.within.mean_r2`.
 
@@ -68,6 +149,37 @@ def _records_in(hint: Any) -> Iterator[type]:
         yield hint
     for argument in get_args(hint):
         yield from _records_in(argument)
+
+
+def number_at(record: Any, path: str) -> Any:
+    """The value at a dotted path of a record; None where a record on the way is None.
+
+    >>> from gcx.results import Coverage
+    >>> number_at(Coverage(convolutions=3, measured=2, not_chosen=0, weight_share=None), "measured")
+    2
+    """
+    for part in path.split("."):
+        if record is None:
+            return None
+        record = getattr(record, part)
+    return record
+
+
+def numeric_keys(record: type) -> dict[str, str]:
+    """The keys of a record and the records in it that hold one number or truth value each, with their meaning.
+
+    >>> from gcx.results import Kernels
+    >>> list(numeric_keys(Kernels))[:3]
+    ['same_group', 'different_groups', 'delta']
+    """
+    found: dict[str, str] = {}
+    for name, (hint, meaning) in _hints(record).items():
+        for kind in get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,):
+            if kind in (int, float, bool):
+                found[name] = meaning
+            elif dataclasses.is_dataclass(kind) and isinstance(kind, type):
+                found |= {f"{name}.{key}": inner for key, inner in numeric_keys(kind).items()}
+    return found
 
 
 def json_schema(record: type = Report) -> dict[str, Any]:
@@ -120,6 +232,5 @@ def _record_schema(record: type, definitions: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     import json
-    import sys
 
     sys.stdout.write(json.dumps(json_schema(), indent=1) + "\n")

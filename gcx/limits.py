@@ -74,3 +74,17 @@ PICTURE = 512
 """Longest side of the correlation matrix that a picture keeps."""
 OVERLAPS = 4096
 """Filters of a layer whose pairs may stand in one matrix (128 MiB), where a number has no way around it."""
+
+# --- comparing and gates ---
+REPORT_BYTES = 256 * MIB
+"""Length of a saved report that stands in for a checkpoint."""
+RUNS = 1000
+"""Runs of one arm."""
+ROLE_LAYERS = 2000
+"""Layers of each arm that are matched by their role: time goes with the product."""
+RULE = 1000
+"""Characters of one rule."""
+RULES = 10_000
+"""Rules of one run."""
+CHECKS = 1_000_000
+"""Rules times layers."""

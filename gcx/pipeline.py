@@ -14,6 +14,7 @@ from gcx.assembly import assemble, check_globs
 from gcx.checkpoint import Checkpoint
 from gcx.conv_layer import ConvLayer
 from gcx.errors import GcxError, UsageError
+from gcx.gate import check_rules, judged
 from gcx.measuring import Extras, measure_model
 from gcx.results import ListedLayer, Listing, ModelListing, ModelResult, Report
 from gcx.settings import Settings
@@ -30,7 +31,8 @@ def correlate(*models: Any, settings: Settings | None = None, extras: Extras | N
 
     Returns:
         One `ModelResult` per model; correlations are dimensionless, in [-1, 1]. `exit_code` is 3 where a model has no
-        measured layer, or an ambiguous group count under `strict_groups`.
+        measured layer, an ambiguous group count under `strict_groups`, or a gate about which nothing is known; 1 where
+        a gate of `fail_if` was crossed.
 
     Raises:
         CheckpointError: a file cannot be read.
@@ -43,10 +45,11 @@ def correlate(*models: Any, settings: Settings | None = None, extras: Extras | N
     992
     """
     effective = effective_settings(settings, options)
+    check_rules(effective.fail_if, comparing=False)
     extras = extras or Extras()
     results, assemblies = [], []
     for model in _at_least_one(models):
-        with open_model(model, effective) as checkpoint, _located(checkpoint):
+        with open_model(model, effective) as checkpoint, located(checkpoint):
             assembly = assemble(checkpoint, effective)
             assemblies.append(assembly)
             if len(models) == 1:
@@ -55,7 +58,7 @@ def correlate(*models: Any, settings: Settings | None = None, extras: Extras | N
             results.append(measure_model(path, checkpoint.format, assembly, effective, extras))
     check_globs(assemblies)
     report = Report(settings=effective, models=tuple(results))
-    return replace(report, exit_code=max(inconclusive(model, effective) for model in results))
+    return judged(replace(report, exit_code=max(inconclusive(model, effective) for model in results)))
 
 
 def layers(*models: Any, settings: Settings | None = None, **options: Any) -> Listing:
@@ -71,7 +74,7 @@ def layers(*models: Any, settings: Settings | None = None, **options: Any) -> Li
     effective = effective_settings(settings, options)
     listings, assemblies = [], []
     for model in _at_least_one(models):
-        with open_model(model, effective) as checkpoint, _located(checkpoint):
+        with open_model(model, effective) as checkpoint, located(checkpoint):
             assembly = assemble(checkpoint, effective)
             assemblies.append(assembly)
             listings.append(
@@ -102,11 +105,11 @@ def effective_settings(settings: Settings | None, options: Mapping[str, Any]) ->
             close = get_close_matches(name, known, n=1)
             raise UsageError(f"unknown option {name!r}", cure=f"did you mean {close[0]!r}?" if close else None)
     changes = dict(options)
-    if isinstance(changes.get("groups"), Mapping):
-        changes["groups"] = tuple(changes["groups"].items())
-    for name in ("include", "exclude"):
-        if isinstance(changes.get(name), str):
-            changes[name] = (changes[name],)
+    for name in ("groups", "map"):
+        if isinstance(changes.get(name), Mapping):
+            changes[name] = tuple(changes[name].items())
+    for name in {"include", "exclude", "fail_if"} & changes.keys():
+        changes[name] = (changes[name],) if isinstance(changes[name], str) else tuple(changes[name])
     return replace(settings or Settings(), **changes)
 
 
@@ -153,7 +156,7 @@ def inconclusive(model: ModelResult, settings: Settings) -> int:
 
 
 @contextmanager
-def _located(checkpoint: Checkpoint) -> Iterator[None]:
+def located(checkpoint: Checkpoint) -> Iterator[None]:
     """Add the file to every error on the way out."""
     try:
         yield

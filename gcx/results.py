@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from gcx.comparison import Comparison, Gate, Violation
 from gcx.conv_layer import Confidence, GroupsFrom
 from gcx.settings import Settings
 from gcx.version import SCHEMA, __version__
@@ -243,9 +244,10 @@ class Report:
     gcx: Annotated[str, "version of gcx"] = __version__
     settings: Annotated[Settings, "the effective settings"]
     models: Annotated[tuple[ModelResult, ...], "one per checkpoint"]
-    comparison: Annotated[None, "derived by compare"] = None
+    comparison: Annotated[Comparison | None, "derived by compare"] = None
     track: Annotated[None, "derived by track"] = None
-    violations: Annotated[tuple[None, ...], "gates that were crossed"] = ()
+    gates: Annotated[tuple[Gate, ...], "the rules of --fail-if and how they went"] = ()
+    violations: Annotated[tuple[Violation, ...], "every crossing of a gate"] = ()
     exit_code: Annotated[int, "the process's exit status: 0 fine, 1 gate crossed, 3 inconclusive"] = 0
 
     def _repr_html_(self) -> str:

@@ -1,4 +1,4 @@
-"""Settings: everything that changes a number. They stand in every report, so that it can be made again."""
+"""Settings: everything that changes a number or the exit code. They stand in every report, to make it again."""
 
 from __future__ import annotations
 
@@ -31,3 +31,12 @@ class Settings:
     strict_groups: Annotated[bool, "exit 3 where the group count of a layer is ambiguous"] = False
     n_resamples: Annotated[int | None, "permutations per p-value; null chooses max(999, 20 x tests - 1)"] = None
     seed: Annotated[int, "seed of every random draw"] = 0
+    map: Annotated[
+        tuple[tuple[str, str], ...], "compare: (glob of the reference's layers, the candidate's), * by *"
+    ] = ()
+    filters: Annotated[bool, "compare: the correlation of each filter with itself, where both are of one lineage"] = (
+        False
+    )
+    n_draws: Annotated[int, "compare: random channel subsets behind a dimension-matched value"] = 20
+    fail_if: Annotated[tuple[str, ...], "gates: a layer or model for which one is true is a violation"] = ()
+    exit_zero: Annotated[bool, "violations leave the exit code as it is"] = False

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import inf
 
+from gcx.contract import number_at
 from gcx.errors import UsageError
 from gcx.results import LayerResult, ModelResult, Report, SkippedLayer, Summary
 
@@ -34,6 +35,23 @@ def summarise(layers: Sequence[LayerResult]) -> Summary:
         pvalues=len(pvalues),
         parameters=sum(layer.parameters for layer in layers),
     )
+
+
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean; None where a value is missing: a mean over fewer runs would be one of other runs.
+
+    >>> mean_of([1.0, 2.0]), mean_of([1.0, None])
+    (1.5, None)
+    """
+    known = list(values)
+    if not known or any(value is None for value in known):
+        return None
+    return sum(value for value in known if value is not None) / len(known)
+
+
+def mean_at(layers: Sequence[LayerResult], path: str) -> float | None:
+    """Mean over runs of the number at a dotted path of a layer."""
+    return mean_of(number_at(layer, path) for layer in layers)
 
 
 def is_above_null(layer: LayerResult) -> bool:

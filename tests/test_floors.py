@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "gcx"
-GROUND = {"errors", "limits", "version", "settings", "checkpoint", "conv_layer", "results", "contract"}
+GROUND = {"errors", "limits", "version", "settings", "checkpoint", "conv_layer", "comparison", "results", "contract"}
 WINGS = {"readers", "measures", "renderers"}
 JOINTS = {"extract", "groups"}
-SPINE = {"assembly", "summary", "measuring", "pipeline"}
+SPINE = {"assembly", "summary", "measuring", "pipeline", "comparing", "gate"}
 FRONT = {"cli", "__main__", "__init__"}
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),

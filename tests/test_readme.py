@@ -76,7 +76,7 @@ def test_every_link_into_the_repository_leads_somewhere():
 
 
 def test_every_command_has_help_with_three_commands_to_copy():
-    for command in ([], ["correlate"], ["layers"], ["explain"]):
+    for command in ([], ["correlate"], ["compare"], ["layers"], ["explain"]):
         shown = on_a_terminal([sys.executable, "-P", "-m", "gcx", *command, "--help"])
         examples = shown.split("Examples:")[1]
         assert len(re.findall(r"(?m)^ +gcx ", examples)) == 3, command

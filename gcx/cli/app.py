@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Weight correlation in convolutional networks: within and across filter groups, against chance.",
-    epilog="\b\nExamples:\n  gcx correlate model.pt\n  gcx layers model.pt\n  gcx explain within.mean_r2",
+    epilog="\b\nExamples:\n  gcx correlate model.pt\n  gcx compare before.pt after.pt\n  gcx explain within.mean_r2",
 )
 
 
@@ -45,10 +45,10 @@ def _gcx(
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    from gcx.cli.config import configured
+    from gcx.cli.config import configured, rules_of_environment
 
-    settings = configured(Path())
-    context.default_map = {"correlate": settings, "layers": settings}
+    settings = configured(Path()) | rules_of_environment(os.environ)
+    context.default_map = dict.fromkeys(("correlate", "compare", "layers"), settings)
 
 
 commands.register(app)

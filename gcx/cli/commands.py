@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gcx.cli import options as opt
-from gcx.cli.output import STDOUT, Export, progress_wanted, render_options, replacing, say, write_file, write_stdout
+from gcx.cli.output import (
+    STDOUT,
+    Export,
+    append_file,
+    progress_wanted,
+    render_options,
+    replacing,
+    say,
+    write_file,
+    write_stdout,
+)
 from gcx.errors import UsageError, printable
 from gcx.settings import Settings
 
@@ -21,12 +31,18 @@ if TYPE_CHECKING:
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 MATRICES = ".npz"
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 
 CORRELATE_EXAMPLES = """\b
 Examples:
-  gcx correlate model.pt --groups 'body.*=4'
+  gcx correlate model.pt --groups 'body.*=4' --fail-if 'within.excess > 0.02'
   gcx correlate model.pt --format json --export report.md --export heatmap.png
   gcx correlate before.pt after.pt --include 'layer3.*' --top 10"""
+COMPARE_EXAMPLES = """\b
+Examples:
+  gcx compare dense.pt grouped.pt
+  gcx compare 'runs/dense-*.pt' 'runs/grouped-*.pt' --groups 'candidate:conv*=4'
+  gcx compare baseline.json model.pt --fail-if 'change.within.mean_r2 > 10%'"""
 LAYERS_EXAMPLES = """\b
 Examples:
   gcx layers model.pt
@@ -42,6 +58,7 @@ Examples:
 def register(app: typer.Typer) -> None:
     """Add every command to the program."""
     app.command(epilog=CORRELATE_EXAMPLES)(correlate)
+    app.command(epilog=COMPARE_EXAMPLES)(compare)
     app.command(epilog=LAYERS_EXAMPLES)(layers)
     app.command(epilog=EXPLAIN_EXAMPLES)(explain)
 
@@ -60,6 +77,8 @@ def correlate(
     induced: opt.Induced = False,
     n_resamples: opt.Resamples = None,
     seed: opt.Seed = 0,
+    fail_if: opt.FailIf = [],  # noqa: B006
+    exit_zero: opt.ExitZero = False,
     sort: opt.Sort = None,
     top: opt.Top = None,
     format_: opt.Format = "terminal",
@@ -84,6 +103,8 @@ def correlate(
         strict_groups=strict_groups,
         n_resamples=n_resamples,
         seed=seed,
+        fail_if=tuple(fail_if),
+        exit_zero=exit_zero,
     )
     from gcx.measuring import Extras
     from gcx.pipeline import correlate as measured
@@ -95,10 +116,74 @@ def correlate(
         sink = plan.open_matrices(files)
         progress = files.enter_context(_progress(quiet))
         extras = Extras(pictures=plan.needs_pictures, sink=sink, progress=progress)
-        report = chosen_order(measured(*models, settings=settings, extras=extras), sort, top)
+        measured_report = measured(*models, settings=settings, extras=extras)
+        report = chosen_order(measured_report, sort, top)
         rendered = plan.render(report, theme.value)
+    plan.append_summary(measured_report)
     plan.write(rendered)
-    say([line for model in report.models for line in _inconclusive_lines(model, settings)])
+    say(_talk(measured_report))
+    return report.exit_code
+
+
+def compare(
+    reference: opt.Reference,
+    candidate: opt.Candidate,
+    groups: opt.Groups = [],  # noqa: B006
+    include: opt.Include = [],  # noqa: B006
+    exclude: opt.Exclude = [],  # noqa: B006
+    map_: opt.Map = [],  # noqa: B006
+    measure: opt.WhichMeasure = opt.Measure.pearson,
+    weights: opt.WhichWeights = opt.Weights.plain,
+    strict_groups: opt.StrictGroups = False,
+    fold_sign: opt.FoldSign = False,
+    fold_scale: opt.FoldScale = False,
+    filters: opt.Filters = False,
+    n_draws: opt.Draws = 20,
+    n_resamples: opt.Resamples = None,
+    seed: opt.Seed = 0,
+    fail_if: opt.FailIf = [],  # noqa: B006
+    exit_zero: opt.ExitZero = False,
+    format_: opt.Format = "terminal",
+    export: opt.Exports = [],  # noqa: B006
+    threads: opt.Threads = 1,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> int:
+    """Compare two networks, or repeated runs of two settings, at equal dimension.
+
+    Each side is a checkpoint, a folder, a quoted glob (several files are repeated runs), or a report that
+    `gcx correlate --export report.json` saved. A glob of --groups may begin with `reference:` or `candidate:`.
+    """
+    _limit_threads(threads)
+    from gcx.comparing import compare as compared
+    from gcx.comparing.matching import parse_map
+    from gcx.measuring import Extras
+
+    settings = Settings(
+        measure=measure.value,
+        groups=opt.declared_groups(groups),
+        include=tuple(include),
+        exclude=tuple(exclude),
+        weights=weights.value,
+        fold_sign=fold_sign,
+        fold_scale=fold_scale,
+        strict_groups=strict_groups,
+        n_resamples=n_resamples,
+        seed=seed,
+        map=tuple(map(parse_map, map_)),
+        filters=filters,
+        n_draws=n_draws,
+        fail_if=tuple(fail_if),
+        exit_zero=exit_zero,
+    )
+    plan = _OutputPlan(format_, export)
+    plan.refuse_figures()
+    with _progress(quiet) as progress:
+        report = compared(reference, candidate, settings=settings, extras=Extras(progress=progress))
+    rendered = plan.render(report, "light")
+    plan.append_summary(report)
+    plan.write(rendered)
+    say(_talk(report))
     return report.exit_code
 
 
@@ -167,6 +252,15 @@ class _OutputPlan:
     def needs_pictures(self) -> bool:
         return self._stdout.needs_pictures or any(renderer.needs_pictures for _, renderer in self._files)
 
+    def refuse_figures(self) -> None:
+        """A comparison is no picture of one model.
+
+        Raises:
+            UsageError: a figure or full matrices are wanted.
+        """
+        if self.needs_pictures or self._matrices:
+            raise UsageError("compare draws no figures", cure="use `gcx correlate` for pictures and matrices")
+
     def open_matrices(self, files: ExitStack) -> Callable[..., None] | None:
         """The sink for full matrices, if an .npz is wanted; it becomes a file when `files` closes well."""
         if not self._matrices:
@@ -189,6 +283,14 @@ class _OutputPlan:
             else:
                 write_file(target, content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
+    def append_summary(self, report: Report) -> None:
+        """GitHub shows what a step appends to the file that it names; only `--format github` does."""
+        target = os.environ.get(SUMMARY_VARIABLE)
+        if self._stdout.name == "github" and target:
+            from gcx.renderers.github import job_summary
+
+            append_file(target, job_summary(report).encode("utf-8", "backslashreplace"))
+
 
 def _limit_threads(threads: int) -> None:
     """Before numpy is imported: it reads these once."""
@@ -205,6 +307,22 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
 
     with layer_progress() as progress:
         yield progress
+
+
+def _talk(report: Report) -> list[str]:
+    """Why the exit code is not 0, one line each."""
+    lines = [line for model in report.models for line in _inconclusive_lines(model, report.settings)]
+    if report.comparison is not None and not report.comparison.layers:
+        lines.append("inconclusive: no layers match; name them with --map 'GLOB=GLOB'")
+    lines += (
+        f"inconclusive: --fail-if {printable(gate.rule, 100)!r}: the number is null everywhere"
+        for gate in report.gates
+        if not gate.checked
+    )
+    if report.violations:
+        crossed = sum(gate.violated > 0 for gate in report.gates)
+        lines.append(f"violated: {crossed} of {len(report.gates)} rules, {len(report.violations)} times")
+    return lines
 
 
 def _inconclusive_lines(model: ModelResult, settings: Settings) -> Iterator[str]:

@@ -30,12 +30,19 @@ KEYS: Mapping[str, type] = {
     "induced": bool,
     "n-resamples": int,
     "seed": int,
+    "fail-if": list,
+    "exit-zero": bool,
+    "map": list,
+    "filters": bool,
+    "n-draws": int,
 }
-"""What a file may set: everything that changes a number."""
+"""What a file may set: everything that changes a number or the exit code."""
+RULES_VARIABLE = "GCX_FAIL_IF"
+"""Rules hold blanks, so this variable holds one to a line, or several parted by `;`."""
 KINDS = {
     str: "a string",
     dict: "a table of globs to counts",
-    list: "a list of globs",
+    list: "a list of strings",
     bool: "true or false",
     int: "a whole number",
 }
@@ -52,6 +59,16 @@ def configured(folder: Path) -> dict[str, Any]:
         if table is not None:
             return {key.replace("-", "_"): _value(name, key, value) for key, value in table.items()}
     return {}
+
+
+def rules_of_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The rules of `GCX_FAIL_IF`; empty where it is not set.
+
+    >>> rules_of_environment({"GCX_FAIL_IF": "within.excess > 1; kernels.delta < 0"})
+    {'fail_if': ['within.excess > 1', 'kernels.delta < 0']}
+    """
+    rules = [rule.strip() for rule in environment.get(RULES_VARIABLE, "").replace("\n", ";").split(";")]
+    return {"fail_if": [rule for rule in rules if rule]} if RULES_VARIABLE in environment else {}
 
 
 def _table(path: Path, name: str) -> Mapping[str, Any] | None:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from gcx.contract import meanings
 from gcx.errors import UsageError
+from gcx.gate import GRAMMAR, gateable
 from gcx.renderers.base import PRINTED_COLUMNS
 
 LAYER_PREFIX = "models.layers."
@@ -30,9 +31,16 @@ def explanation(key: str | None) -> str:
     known = {path.removeprefix(LAYER_PREFIX): meaning for path, meaning in meanings().items()}
     columns = {column.heading: column.meaning for column in PRINTED_COLUMNS}
     if key is None:
-        return _section("Columns of the table", columns) + "\n" + _section("Keys of the JSON report", known)
+        gates = {key: f"of each {scope}: {meaning}" for key, (scope, meaning) in gateable(comparing=True).items()}
+        sections = (
+            _section("Columns of the table", columns),
+            _section("Keys of the JSON report", known),
+            _section(f"What --fail-if can name: {GRAMMAR}", gates),
+        )
+        return "\n".join(sections)
     wanted = key.removeprefix(LAYER_PREFIX)
-    found = {path: meaning for path, meaning in known.items() if path == wanted or path.endswith(f".{wanted}")}
+    found = {path: meaning for path, meaning in known.items() if path == wanted}
+    found = found or {path: meaning for path, meaning in known.items() if path.endswith(f".{wanted}")}
     for column in PRINTED_COLUMNS:
         if wanted in (column.title, column.heading, column.key):
             found[f"column {column.heading!r}"] = column.meaning

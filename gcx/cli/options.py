@@ -138,6 +138,53 @@ Resamples = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, envvar="GCX_SEED", show_envvar=False, help="Seed of every random draw.")]
+FailIf = Annotated[
+    list[str],
+    typer.Option(
+        "--fail-if",
+        metavar="RULE",
+        show_default=False,
+        help="Exit 1 where a rule is true, e.g. 'within.excess > 0.02'. Repeatable; `gcx explain` lists the keys.",
+    ),
+]
+ExitZero = Annotated[
+    bool,
+    typer.Option("--exit-zero", envvar="GCX_EXIT_ZERO", show_envvar=False, help="Report violations, but exit 0."),
+]
+Reference = Annotated[str, typer.Argument(show_default=False, help="What others are compared with.")]
+Candidate = Annotated[str, typer.Argument(show_default=False, help="What is compared with it.")]
+Map = Annotated[
+    list[str],
+    typer.Option(
+        "--map",
+        metavar="GLOB=GLOB",
+        show_default=False,
+        envvar="GCX_MAP",
+        show_envvar=False,
+        help="Match layers of other names: 'backbone.*=*'; the * of both sides stand for the same. Repeatable.",
+    ),
+]
+Filters = Annotated[
+    bool,
+    typer.Option(
+        "--filters",
+        envvar="GCX_FILTERS",
+        show_envvar=False,
+        help="How each filter correlates with itself, where both are of one lineage (a fine-tune).",
+    ),
+]
+Draws = Annotated[
+    int,
+    typer.Option(
+        "--n-draws",
+        metavar="N",
+        min=20,
+        max=10_000,
+        envvar="GCX_N_DRAWS",
+        show_envvar=False,
+        help="Random channel subsets behind a value at equal dimension.",
+    ),
+]
 Sort = Annotated[
     str | None,
     typer.Option(
@@ -158,7 +205,10 @@ Top = Annotated[
 Format = Annotated[
     str,
     typer.Option(
-        "--format", "-f", metavar="NAME", help="What stdout gets: terminal, json, csv, markdown, png, svg or pdf."
+        "--format",
+        "-f",
+        metavar="NAME",
+        help="What stdout gets: terminal, json, csv, markdown, junit, github, png, svg or pdf.",
     ),
 ]
 ListingFormat = Annotated[
@@ -171,8 +221,8 @@ Exports = Annotated[
         "-o",
         metavar="FILE",
         show_default=False,
-        help="Write the same run to a file too; its suffix chooses: .json .csv .md .png .svg .pdf, or .npz for the "
-        "full matrices. Repeatable.",
+        help="Write the same run to a file too; its suffix chooses: .json .csv .md .xml .png .svg .pdf, or .npz for "
+        "the full matrices. Repeatable.",
     ),
 ]
 WhichTheme = Annotated[Theme, typer.Option("--theme", help="Background of figures.")]

@@ -86,6 +86,19 @@ def write_file(target: str, content: bytes) -> None:
         stream.write(content)
 
 
+def append_file(target: str, content: bytes) -> None:
+    """Add to a file that others write to as well.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        with Path(target).open("ab") as stream:
+            stream.write(content)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot be written: {error}", path=target) from error
+
+
 def write_stdout(content: str | bytes) -> None:
     """Write to stdout; a reader that has closed it (`| head`) is not an error.
 

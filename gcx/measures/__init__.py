@@ -1,8 +1,23 @@
 """Arrays -> numbers; pure functions, numpy alone. A measure: one function in one file here, one line in `layer.py`."""
 
+from gcx.measures.effects import measure_lineage, runs_pvalue, smallest_pvalue, welch, welch_runs
 from gcx.measures.kernels import DeltaState, delta_pvalue
 from gcx.measures.layer import LayerMeasures, measure_layer
+from gcx.measures.matched import matched_mean_r2
 from gcx.measures.nulls import adjust_pvalues
 from gcx.measures.pairs import correlation_blocks
 
-__all__ = ["DeltaState", "LayerMeasures", "adjust_pvalues", "correlation_blocks", "delta_pvalue", "measure_layer"]
+__all__ = [
+    "DeltaState",
+    "LayerMeasures",
+    "adjust_pvalues",
+    "correlation_blocks",
+    "delta_pvalue",
+    "matched_mean_r2",
+    "measure_layer",
+    "measure_lineage",
+    "runs_pvalue",
+    "smallest_pvalue",
+    "welch",
+    "welch_runs",
+]

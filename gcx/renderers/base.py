@@ -10,9 +10,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from gcx.errors import UsageError
 from gcx.renderers.cells import Column
+from gcx.renderers.comparing import COMPARISON_COLUMNS
 from gcx.renderers.csv import Csv
 from gcx.renderers.figures import FIGURES
+from gcx.renderers.github import Github
 from gcx.renderers.json import Json
+from gcx.renderers.junit import Junit
 from gcx.renderers.listing import LISTING_COLUMNS
 from gcx.renderers.markdown import Markdown
 from gcx.renderers.options import RenderOptions
@@ -71,13 +74,14 @@ class ListingRenderer(Protocol):
         """The listing as text."""
 
 
-RENDERERS: tuple[Renderer, ...] = (Terminal(), Json(), Csv(), Markdown(), *FIGURES)
+RENDERERS: tuple[Renderer, ...] = (Terminal(), Json(), Csv(), Markdown(), Junit(), Github(), *FIGURES)
 """Every output format there is."""
 
 PRINTED_COLUMNS: tuple[Column[Any], ...] = (
     *COLUMNS,
     *(column for column in PARTITION_COLUMNS if column.key not in {known.key for known in COLUMNS}),
     *(column for column in LISTING_COLUMNS if column.key not in {known.key for known in COLUMNS}),
+    *COMPARISON_COLUMNS,
 )
 """Every column of any table, once: what `gcx explain` can say of a `heading` or a `key`."""
 

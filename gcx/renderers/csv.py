@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from gcx.comparison import LayerComparison
 from gcx.contract import meanings, to_mapping
 from gcx.renderers.escape import csv_text
 from gcx.renderers.options import RenderOptions
 from gcx.results import LayerResult, ListedLayer, Listing, Report
 
-_PAIRS = {"ci95": ("low", "high"), "max_abs_pair": ("first", "second")}
+_PAIRS = {"ci95": ("low", "high"), "change_ci95": ("low", "high"), "max_abs_pair": ("first", "second")}
 """Keys that hold two numbers become two columns, `within.ci95.low` and so on."""
 _SHAPES = frozenset({"weight_shape", "stored_shape"})
 _ELSEWHERE = "within.per_group"
@@ -29,7 +30,10 @@ class Csv:
     needs_pictures = False
 
     def render(self, report: Report, options: RenderOptions) -> str:  # noqa: ARG002 - looks have no say in data
-        """Every layer of every model."""
+        """Every layer of every model; of a comparison every pair."""
+        if report.comparison is not None:
+            pairs = ((report.comparison.candidate, to_mapping(layer)) for layer in report.comparison.layers)
+            return _written(layer_keys(LayerComparison), pairs)
         rows = ((model.path, to_mapping(layer)) for model in report.models for layer in model.layers)
         return _written(layer_keys(LayerResult, also="reason"), rows)
 

@@ -92,6 +92,24 @@ def html_text(text: str) -> str:
     return html.escape(printable(text), quote=True)
 
 
+def github_text(text: str) -> str:
+    r"""The message of a GitHub workflow command: one line, in which a name can start no command of its own.
+
+    >>> github_text("100 %\n::error::x ##[error]y")
+    '100 %25\\x0a::error::x ##%5Berror]y'
+    """
+    return printable(text).replace("%", "%25").replace("##[", "##%5B")
+
+
+def github_property(text: str) -> str:
+    """A property of a GitHub workflow command, where colons and commas part one from the next.
+
+    >>> github_property("a, b: c")
+    'a%2C b%3A c'
+    """
+    return github_text(text).replace(":", "%3A").replace(",", "%2C")
+
+
 def figure_text(text: str, limit: int | None = None) -> str:
     """Text for a figure (XML allows few control characters), shortened in the middle: ends of names tell them apart.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from gcx.comparison import Comparison
 from gcx.renderers.cells import Cell, Table, build_table
+from gcx.renderers.comparing import COMPARISON_COLUMNS, comparison_lines, gate_lines
 from gcx.renderers.escape import markdown_code, markdown_text
 from gcx.renderers.listing import LISTING_COLUMNS, listing_lines
 from gcx.renderers.options import RenderOptions
@@ -33,9 +35,11 @@ class Markdown:
 
     def render(self, report: Report, options: RenderOptions) -> str:  # noqa: ARG002 - Markdown has one look
         """One section per model."""
+        if report.comparison is not None:
+            return _joined([_comparison_lines(report, report.comparison)])
         sections: list[Iterable[str]] = [_model_lines(model, report.settings) for model in report.models]
-        legend = [_sentence(line) for line in legend_lines(report.models)]
-        return _joined([*sections, legend] if legend else sections)
+        beneath = [[*map(_sentence, lines)] for lines in (legend_lines(report.models), gate_lines(report))]
+        return _joined([*sections, *filter(None, beneath)])
 
     def render_listing(self, listing: Listing, options: RenderOptions) -> str:  # noqa: ARG002
         """One section per model."""
@@ -56,6 +60,15 @@ def _model_lines(model: ModelResult, settings: Settings) -> Iterator[str]:
         yield ""
         yield from _table(build_table(PARTITION_COLUMNS, rows), [""] * len(rows))
     for line in (*model_lines(model, settings), *footnote_lines(notes)):
+        yield _sentence(line)
+
+
+def _comparison_lines(report: Report, comparison: Comparison) -> Iterator[str]:
+    yield f"### {markdown_code(comparison.candidate)} against {markdown_code(comparison.reference)}"
+    yield ""
+    if comparison.layers:
+        yield from _table(build_table(COMPARISON_COLUMNS, comparison.layers), [""] * len(comparison.layers))
+    for line in (*comparison_lines(report), *gate_lines(report)):
         yield _sentence(line)
 
 

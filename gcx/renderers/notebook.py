@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gcx.renderers.cells import Cell, Table, build_table
+from gcx.renderers.comparing import COMPARISON_COLUMNS, comparison_lines, gate_lines
 from gcx.renderers.escape import html_text
 from gcx.renderers.prose import (
     Line,
@@ -23,8 +24,14 @@ from gcx.settings import Settings
 
 def notebook_html(report: Report) -> str:
     """The report as an HTML fragment: no script, no style sheet, every name escaped."""
+    if report.comparison is not None:
+        layers = report.comparison.layers
+        table = _table(build_table(COMPARISON_COLUMNS, layers), [""] * len(layers)) if layers else ()
+        said = map(_sentence, (*comparison_lines(report), *gate_lines(report)))
+        title = f"{report.comparison.candidate} against {report.comparison.reference}"
+        return "\n".join([f"<h4>{html_text(title)}</h4>", *table, *said])
     lines = [line for model in report.models for line in _model_lines(model, report.settings)]
-    return "\n".join([*lines, *map(_sentence, legend_lines(report.models))])
+    return "\n".join([*lines, *map(_sentence, (*legend_lines(report.models), *gate_lines(report)))])
 
 
 def _model_lines(model: ModelResult, settings: Settings) -> Iterator[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from gcx.comparison import Comparison
 from gcx.renderers.cells import Cell, Column, Table, build_table
+from gcx.renderers.comparing import COMPARISON_COLUMNS, comparison_lines, gate_lines
 from gcx.renderers.escape import terminal_text
 from gcx.renderers.layout import Span, table_lines
 from gcx.renderers.listing import LISTING_COLUMNS, listing_lines
@@ -19,6 +21,7 @@ from gcx.renderers.prose import (
     model_lines,
     partition_line,
     partitions,
+    plural,
 )
 from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
 from gcx.results import Listing, ModelListing, ModelResult, Report
@@ -55,9 +58,11 @@ class Terminal:
 
     def render(self, report: Report, options: RenderOptions) -> str:
         """One table per model, and beneath it what was covered, skipped and assumed."""
+        if report.comparison is not None:
+            return _joined([_comparison_lines(report, report.comparison, options)], options)
         blocks: list[Iterable[TextLine]] = [_model_lines(model, report.settings, options) for model in report.models]
-        legend = list(_sentences(legend_lines(report.models), options))
-        return _joined([*blocks, legend] if legend else blocks, options)
+        beneath = [[*_sentences(lines, options)] for lines in (legend_lines(report.models), gate_lines(report))]
+        return _joined([*blocks, *filter(None, beneath)], options)
 
     def render_listing(self, listing: Listing, options: RenderOptions) -> str:
         """Every convolution of every model, and how its groups are known."""
@@ -81,6 +86,22 @@ def _model_lines(model: ModelResult, settings: Settings, options: RenderOptions)
         yield from table_lines(build_table(PARTITION_COLUMNS, rows), options.width, unicode=options.unicode)
         yield ()
     yield from _sentences((*model_lines(model, settings), *footnote_lines(notes)), options)
+
+
+def _comparison_lines(report: Report, comparison: Comparison, options: RenderOptions) -> Iterator[TextLine]:
+    runs = [
+        f"{path} ({plural(count, 'run')})" if count > 1 else path
+        for path, count in (
+            (comparison.reference, comparison.reference_runs),
+            (comparison.candidate, comparison.candidate_runs),
+        )
+    ]
+    yield from _heading(runs[1], f"against {runs[0]}", options)
+    if comparison.layers:
+        table = build_table(COMPARISON_COLUMNS, comparison.layers)
+        yield from table_lines(table, options.width, unicode=options.unicode)
+        yield ()
+    yield from _sentences((*comparison_lines(report), *gate_lines(report)), options)
 
 
 def _listing_lines(model: ModelListing, options: RenderOptions) -> Iterator[TextLine]:

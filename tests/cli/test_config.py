@@ -54,7 +54,7 @@ def test_every_setting_has_a_key():
         ("seeed = 1", "gcx.toml: unknown key 'seeed'; did you mean 'seed'"),
         ("seed = 'one'", "gcx.toml: seed is not a whole number"),
         ("seed = true", "gcx.toml: seed is not a whole number"),
-        ("include = 'a'", "include is not a list of globs"),
+        ("include = 'a'", "include is not a list of strings"),
         ("groups = {a = 1.5}", "groups is not a table of globs to counts"),
         ("seed = ", "gcx.toml: is not TOML"),
         ("\x00", "gcx.toml: is not TOML"),

@@ -1,0 +1,67 @@
+"""Same lineage? Whether filters of one index belong together, as in a fine-tune, or are numbered by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from gcx.comparing.arms import Arm
+from gcx.comparing.pairing import Pair
+
+SAME = 5.0
+"""Standard deviations beyond which filters of one index belong together: chance gives this once in 3 million times."""
+
+
+@dataclass(frozen=True)
+class LayerLineage:
+    """One layer: how far same-index filters correlate beyond the others, and each of those correlations."""
+
+    z: float | None = None
+    filter_r: tuple[float | None, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """All layers; `same` is None where it cannot be known."""
+
+    same: bool | None
+    z: float | None
+    layers: tuple[LayerLineage, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_lineage(reference: Arm, candidate: Arm, pairs: Sequence[Pair]) -> Lineage:
+    """Compare filters index by index, over all matched layers of one shape; one run against one only.
+
+    Raises:
+        CheckpointError: weights cannot be read again.
+    """
+    nothing = tuple(LayerLineage() for _ in pairs)
+    if len(reference.runs) > 1 or len(candidate.runs) > 1:
+        return Lineage(None, None, nothing, ("lineage is null: it is known of one run against one",))
+    if not (reference.has_weights and candidate.has_weights):
+        return Lineage(None, None, nothing, ("lineage is null: weights needed, and an arm is a saved report",))
+    layers = _compared(reference, candidate, pairs)
+    known = [layer.z for layer in layers if layer.z is not None]
+    if not known:
+        return Lineage(None, None, layers, ("lineage is null: no matched layers of one shape with three filters",))
+    z = sum(known) / sqrt(len(known))
+    return Lineage(z > SAME, z, layers)
+
+
+def _compared(reference: Arm, candidate: Arm, pairs: Sequence[Pair]) -> tuple[LayerLineage, ...]:
+    from gcx.measures import measure_lineage
+
+    found = []
+    with reference.layers(0) as ours, candidate.layers(0) as theirs:
+        for pair in pairs:
+            first, second = pair.reference[0], pair.candidate[0]
+            if (first.weight_shape, first.groups) != (second.weight_shape, second.groups):
+                found.append(LayerLineage())
+                continue
+            z, r = measure_lineage(
+                ours[first.name].filters(), theirs[second.name].filters(), reference.settings.measure
+            )
+            found.append(LayerLineage(z, tuple(r)))
+    return tuple(found)
