@@ -7,7 +7,7 @@ from statistics import median
 
 from gcx.comparison import ArmMeans, Comparison, Gate, LayerComparison, Violation
 from gcx.renderers.cells import NOTHING, Cell, Column, decimal, probability, shape_text
-from gcx.renderers.prose import Line, coverage_text, named, plural, skipped_text
+from gcx.renderers.prose import Kind, Line, coverage_text, named, plural, skipped_text
 from gcx.results import Report
 
 SIGNIFICANT = 0.05
@@ -192,11 +192,11 @@ def comparison_lines(report: Report) -> Iterator[Line]:
     yield from _lineage(comparison)
     for layer in comparison.layers:
         if layer.trend in ("higher", "lower", "depends"):
-            yield Line(layer.trend, f"{_named(layer)}: {layer.verdict}")
+            yield Line(layer.trend, f"{_named(layer)}: {layer.verdict.removeprefix(f'{layer.trend}: ')}")
     yield from _filters(comparison)
     for text in dict.fromkeys(coverage_text(model.coverage) for model in report.models):
         models = [model for model in report.models if coverage_text(model.coverage) == text]
-        kind = "fact" if all(model.measured for model in models) else "unsure"
+        kind: Kind = "fact" if all(model.measured for model in models) else "unsure"
         yield Line("measured", f"{text}: {named([model.path for model in models])}", kind)
     for model in report.models:
         for skipped in model.skipped:

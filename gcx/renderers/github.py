@@ -66,7 +66,8 @@ def _command(kind: str, title: str, message: str) -> str:
 def _outcome(report: Report) -> str:
     crossed = sum(gate.violated > 0 for gate in report.gates)
     text = f"gcx: {crossed} of {plural(len(report.gates), 'rule')} crossed"
-    return github_text(text if report.comparison is None else f"{text}; {report.comparison.verdict}")
+    text = text if report.comparison is None else f"{text}; {report.comparison.verdict}"
+    return text.replace("##[", "# #[")
 
 
 def _summary_lines(report: Report) -> Iterator[str]:
