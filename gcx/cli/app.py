@@ -47,8 +47,8 @@ def _gcx(
 ) -> None:
     from gcx.cli.config import configured, rules_of_environment
 
-    settings = configured(Path()) | rules_of_environment(os.environ)
-    context.default_map = dict.fromkeys(("correlate", "compare", "layers"), settings)
+    rules = rules_of_environment(os.environ)
+    context.default_map = {command: settings | rules for command, settings in configured(Path()).items()}
 
 
 commands.register(app)

@@ -39,6 +39,8 @@ KEYS: Mapping[str, type] = {
 """What a file may set: everything that changes a number or the exit code."""
 RULES_VARIABLE = "GCX_FAIL_IF"
 """Rules hold blanks, so this variable holds one to a line, or several parted by `;`."""
+COMMANDS = ("correlate", "compare", "layers")
+"""Commands that take settings; a table of such a name is for one of them."""
 KINDS = {
     str: "a string",
     dict: "a table of globs to counts",
@@ -48,8 +50,10 @@ KINDS = {
 }
 
 
-def configured(folder: Path) -> dict[str, Any]:
-    """Option values from the folder's configuration, by the name of the command's parameter; empty without one.
+def configured(folder: Path) -> dict[str, dict[str, Any]]:
+    """Option values from the folder's configuration, per command by the name of the command's parameter.
+
+    What stands in a table of a command's name, `[tool.gcx.compare]`, is for that command and beats what stands above.
 
     Raises:
         UsageError: not TOML, an unknown key, or a value of the wrong kind; names the file.
@@ -57,8 +61,20 @@ def configured(folder: Path) -> dict[str, Any]:
     for name in (OWN_FILE, SHARED_FILE):
         table = _table(folder / name, name)
         if table is not None:
-            return {key.replace("-", "_"): _value(name, key, value) for key, value in table.items()}
-    return {}
+            common = _values(name, {key: value for key, value in table.items() if key not in COMMANDS})
+            return {command: common | _values(name, _own(name, table, command)) for command in COMMANDS}
+    return {command: {} for command in COMMANDS}
+
+
+def _own(name: str, table: Mapping[str, Any], command: str) -> Mapping[str, Any]:
+    own = table.get(command, {})
+    if not isinstance(own, dict):
+        raise UsageError(f"{command} is not a table", path=name)
+    return own
+
+
+def _values(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.replace("-", "_"): _value(name, key, value) for key, value in table.items()}
 
 
 def rules_of_environment(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path, PurePath
 from typing import Any, Literal, NoReturn
 
@@ -19,7 +20,7 @@ from gcx.conv_layer import ConvLayer
 from gcx.errors import CheckpointError, LimitError, UsageError
 from gcx.measuring import Extras, measure_model
 from gcx.pipeline import located, open_model, shown_path
-from gcx.results import ModelResult, Report
+from gcx.results import LayerResult, ModelResult, Report
 from gcx.settings import Settings
 from gcx.version import SCHEMA
 
@@ -27,6 +28,8 @@ Role = Literal["reference", "candidate"]
 ROLES: tuple[Role, Role] = ("reference", "candidate")
 
 REPORT = ".json"
+LARGEST_SE = 1e6
+"""Far beyond any jackknife error of a mean of r^2; its square is still a number."""
 COMPARED_SETTINGS = ("measure", "weights", "fold_sign", "fold_scale")
 """Settings that change what is compared; a saved report must have been made with the same ones."""
 
@@ -222,6 +225,9 @@ def _checked(report: Report, model: Any, settings: Settings) -> Report:
         raise UsageError("is the report of a comparison", path=path, cure="give the JSON report of `gcx correlate`")
     if not report.models:
         raise UsageError("is a report of no model", path=path)
+    for layer in (layer for result in report.models for layer in result.measured):
+        if not _is_possible(layer):
+            raise CheckpointError("holds impossible numbers", path=path, tensor=layer.name)
     for name in COMPARED_SETTINGS:
         theirs, ours = getattr(report.settings, name), getattr(settings, name)
         if theirs != ours:
@@ -232,6 +238,16 @@ def _checked(report: Report, model: Any, settings: Settings) -> Report:
                 cure="use the same settings for both",
             )
     return report
+
+
+def _is_possible(layer: LayerResult) -> bool:
+    """Whether what is computed with can be: a report may have been written by anyone."""
+    shape, within = layer.weight_shape, layer.within
+    if len(shape) < 3 or min(*shape, layer.groups) < 1 or layer.parameters != prod(shape):
+        return False
+    if within is None:
+        return True
+    return 0 <= (within.mean_r2 or 0.0) <= 1 and 0 <= (within.se or 0.0) <= LARGEST_SE
 
 
 def _said(value: object) -> str:
@@ -262,5 +278,5 @@ def _check_runs(arm: Arm) -> None:
                 )
 
 
-def _kind(layer: Any) -> str:
+def _kind(layer: LayerResult) -> str:
     return f"{'×'.join(map(str, layer.weight_shape))} in {layer.groups} groups"

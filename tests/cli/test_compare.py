@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,27 @@ def test_rules_from_a_flag_a_variable_and_a_file(tmp_path):
     (tmp_path / "gcx.toml").write_text("fail_iff = []\n")
     done = gcx("correlate", DENSE, cwd=tmp_path)
     assert (done.returncode, "did you mean 'fail-if'?" in done.stderr) == (2, True)
+
+
+def test_a_command_has_a_table_of_its_own(tmp_path):
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.gcx]\nfail-if = ["within.mean_r2 > 2"]\n[tool.gcx.compare]\nfail-if = ["change.within.mean_r2 > 10%"]\n'
+    )
+    assert gcx("correlate", DENSE, cwd=tmp_path).returncode == 0
+    assert gcx("compare", DENSE, GROUPED, cwd=tmp_path).returncode == 1
+    for text, said in (("compare = 1\n", "compare is not a table"), ("[compare]\nfail-iff = []\n", "did you mean")):
+        (tmp_path / "gcx.toml").write_text(text)
+        done = gcx("correlate", DENSE, cwd=tmp_path)
+        assert (done.returncode, said in done.stderr) == (2, True), done
+
+
+def test_progress_stays_out_of_the_json():
+    master, slave = pty.openpty()
+    done = subprocess.run([*GCX, "compare", DENSE, GROUPED, "-f", "json"], stdout=-1, stderr=slave, check=True)
+    os.close(slave)
+    assert os.read(master, 65536)  # there was progress
+    os.close(master)
+    assert json.loads(done.stdout)["exit_code"] == 0
 
 
 def test_every_text_format_shows_the_comparison(tmp_path):
