@@ -321,7 +321,7 @@ def _talk(report: Report) -> list[str]:
     )
     if report.violations:
         crossed = sum(gate.violated > 0 for gate in report.gates)
-        lines.append(f"violated: {crossed} of {len(report.gates)} rules, {len(report.violations)} times")
+        lines.append(f"violated: {crossed} of {len(report.gates)} rules; every violation stands in the report")
     return lines
 
 

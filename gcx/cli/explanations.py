@@ -10,6 +10,7 @@ from gcx.errors import UsageError
 from gcx.gate import GRAMMAR, gateable
 from gcx.renderers.base import PRINTED_COLUMNS
 
+SCOPES = {"layer": "layer", "model": "model", "change": "compared pair"}
 LAYER_PREFIX = "models.layers."
 WIDTH = 100
 
@@ -31,7 +32,9 @@ def explanation(key: str | None) -> str:
     known = {path.removeprefix(LAYER_PREFIX): meaning for path, meaning in meanings().items()}
     columns = {column.heading: column.meaning for column in PRINTED_COLUMNS}
     if key is None:
-        gates = {key: f"of each {scope}: {meaning}" for key, (scope, meaning) in gateable(comparing=True).items()}
+        gates = {
+            key: f"of each {SCOPES[scope]}: {meaning}" for key, (scope, meaning) in gateable(comparing=True).items()
+        }
         sections = (
             _section("Columns of the table", columns),
             _section("Keys of the JSON report", known),

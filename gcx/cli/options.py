@@ -151,8 +151,10 @@ ExitZero = Annotated[
     bool,
     typer.Option("--exit-zero", envvar="GCX_EXIT_ZERO", show_envvar=False, help="Report violations, but exit 0."),
 ]
-Reference = Annotated[str, typer.Argument(show_default=False, help="What others are compared with.")]
-Candidate = Annotated[str, typer.Argument(show_default=False, help="What is compared with it.")]
+Reference = Annotated[
+    str, typer.Argument(metavar="REFERENCE", show_default=False, help="What others are compared with.")
+]
+Candidate = Annotated[str, typer.Argument(metavar="CANDIDATE", show_default=False, help="What is compared with it.")]
 Map = Annotated[
     list[str],
     typer.Option(
