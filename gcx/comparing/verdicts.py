@@ -115,6 +115,8 @@ def whole_notes(comparison: Comparison, settings: Settings) -> Iterator[str]:
     tested = sum(layer.pvalue is not None for layer in comparison.layers)
     if comparison.unit == "filter" and tested:
         yield "one run each: intervals are over filters and speak of these two checkpoints, not of other runs"
+    if comparison.unit == "filter" and tested and comparison.same_lineage:
+        yield "intervals take the two as independent, which is cautious for a fine-tune: small changes may be missed"
     smallest = comparison.smallest_pvalue
     if smallest is not None and tested:
         runs = f"{comparison.reference_runs} + {comparison.candidate_runs} runs"

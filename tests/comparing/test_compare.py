@@ -32,6 +32,7 @@ def test_a_checkpoint_against_itself():
     report = gcx.compare(str(DIGITS / "digits-g4-seed0.pt"), str(DIGITS / "digits-g4-seed0.pt"), filters=True)
     found = report.comparison
     assert found.same_lineage is True
+    assert any("cautious for a fine-tune" in note for note in found.notes)
     assert {layer.trend for layer in found.layers} == {"identical"}
     for layer in found.layers:
         for side in (layer.change.within, layer.change.across, layer.change.kernels):
