@@ -95,7 +95,8 @@ class LayerComparison:
         "the change that is tested: at equal dimension where the channels per filter differ",
     ]
     change_ci95: Annotated[
-        tuple[float, float] | None, "95 % interval of the tested change: jackknife over filters, or t over runs"
+        tuple[float, float] | None,
+        "95 % interval of the tested change: jackknife over filters (paired in one lineage), or t over runs",
     ]
     pvalue: Annotated[float | None, "two-sided p-value of no change: by t over filters, or exact permutation of runs"]
     pvalue_adjusted: Annotated[float | None, "pvalue after Benjamini-Hochberg over the compared layers"]

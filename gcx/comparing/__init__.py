@@ -83,9 +83,8 @@ def compare_arms(reference: Arm, candidate: Arm) -> Comparison:
     sizes = len(reference.runs), len(candidate.runs)
     several = max(sizes) > 1
     settings = reference.settings
-    filters = settings.filters and bool(lineage.same)
     layers = [
-        _compared(pair, at_equal, found, filters=filters, seed=settings.seed)
+        _compared(pair, at_equal, found, same=bool(lineage.same), settings=settings)
         for pair, at_equal, found in zip(pairs, equal, lineage.layers, strict=True)
     ]
     comparison = Comparison(
@@ -106,10 +105,13 @@ def compare_arms(reference: Arm, candidate: Arm) -> Comparison:
     return replace(comparison, verdict=whole_verdict(comparison), notes=notes)
 
 
-def _compared(pair: Pair, equal: EqualDimension, lineage: LayerLineage, *, filters: bool, seed: int) -> LayerComparison:
+def _compared(
+    pair: Pair, equal: EqualDimension, lineage: LayerLineage, *, same: bool, settings: Settings
+) -> LayerComparison:
     """One pair, before p-values are adjusted over the pairs."""
     known = bool(equal.reference and equal.candidate)
-    interval, pvalue = _effect(pair, equal, seed) if known else (None, None)
+    paired = lineage.paired_se if same else None
+    interval, pvalue = _effect(pair, equal, settings.seed, paired) if known else (None, None)
     notes = [note for note in (equal.note,) if note]
     if known and interval is None:
         notes.append("change_ci95 is null: too few filters, or one run on a side")
@@ -126,15 +128,20 @@ def _compared(pair: Pair, equal: EqualDimension, lineage: LayerLineage, *, filte
         pvalue=pvalue,
         pvalue_adjusted=None,
         lineage_z=lineage.z,
-        filter_r=lineage.filter_r if filters else None,
+        filter_r=lineage.filter_r if same and settings.filters else None,
         trend="unknown",
         verdict="",
         notes=tuple(notes),
     )
 
 
-def _effect(pair: Pair, equal: EqualDimension, seed: int) -> tuple[tuple[float, float] | None, float | None]:
-    """Interval and p-value of the change at equal dimension: over filters of one run each, else over runs."""
+def _effect(
+    pair: Pair, equal: EqualDimension, seed: int, paired: float | None
+) -> tuple[tuple[float, float] | None, float | None]:
+    """Interval and p-value of the change at equal dimension: over filters of one run each, else over runs.
+
+    `paired` is the standard error of the change where filters of one index belong together.
+    """
     from gcx.measures import runs_pvalue, welch, welch_runs
 
     ours, theirs = equal.reference, equal.candidate
@@ -142,8 +149,9 @@ def _effect(pair: Pair, equal: EqualDimension, seed: int) -> tuple[tuple[float, 
         first, second = ours[0], theirs[0]
         if first.se is None or second.se is None:
             return None, None
+        errors = (first.se, second.se) if paired is None else (paired, 0.0)
         freedom = first.freedom, second.freedom
-        return welch(second.value - first.value, (first.se, second.se), freedom) or (None, None)
+        return welch(second.value - first.value, errors, freedom) or (None, None)
     before, after = [one.value for one in ours], [one.value for one in theirs]
     key = [seed, crc32(pair.match.reference.encode("utf-8", "surrogatepass"))]
     return welch_runs(before, after), runs_pvalue(before, after, key)

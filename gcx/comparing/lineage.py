@@ -19,6 +19,8 @@ class LayerLineage:
 
     z: float | None = None
     filter_r: tuple[float | None, ...] | None = None
+    paired_se: float | None = None
+    """Of the change of mean r^2, if the two are of one lineage."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def find_lineage(reference: Arm, candidate: Arm, pairs: Sequence[Pair]) -> Linea
 
 
 def _compared(reference: Arm, candidate: Arm, pairs: Sequence[Pair]) -> tuple[LayerLineage, ...]:
-    from gcx.measures import measure_lineage
+    from gcx.measures import measure_lineage, paired_se
 
     found = []
     with reference.layers(0) as ours, candidate.layers(0) as theirs:
@@ -60,8 +62,8 @@ def _compared(reference: Arm, candidate: Arm, pairs: Sequence[Pair]) -> tuple[La
             if (first.weight_shape, first.groups) != (second.weight_shape, second.groups):
                 found.append(LayerLineage())
                 continue
-            z, r = measure_lineage(
-                ours[first.name].filters(), theirs[second.name].filters(), reference.settings.measure
-            )
-            found.append(LayerLineage(z, tuple(r)))
+            before, after = ours[first.name].filters(), theirs[second.name].filters()
+            measure = reference.settings.measure
+            z, r = measure_lineage(before, after, measure)
+            found.append(LayerLineage(z, tuple(r), paired_se(before, after, measure)))
     return tuple(found)

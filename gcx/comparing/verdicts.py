@@ -116,7 +116,7 @@ def whole_notes(comparison: Comparison, settings: Settings) -> Iterator[str]:
     if comparison.unit == "filter" and tested:
         yield "one run each: intervals are over filters and speak of these two checkpoints, not of other runs"
     if comparison.unit == "filter" and tested and comparison.same_lineage:
-        yield "intervals take the two as independent, which is cautious for a fine-tune: small changes may be missed"
+        yield "of one lineage: intervals compare each filter with itself (paired jackknife) where the shapes are one"
     smallest = comparison.smallest_pvalue
     if smallest is not None and tested:
         runs = f"{comparison.reference_runs} + {comparison.candidate_runs} runs"

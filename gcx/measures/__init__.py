@@ -3,7 +3,7 @@
 from gcx.measures.effects import measure_lineage, runs_pvalue, smallest_pvalue, welch, welch_runs
 from gcx.measures.kernels import DeltaState, delta_pvalue
 from gcx.measures.layer import LayerMeasures, measure_layer
-from gcx.measures.matched import matched_mean_r2
+from gcx.measures.matched import matched_mean_r2, paired_se
 from gcx.measures.nulls import adjust_pvalues
 from gcx.measures.pairs import correlation_blocks
 
@@ -16,6 +16,7 @@ __all__ = [
     "matched_mean_r2",
     "measure_layer",
     "measure_lineage",
+    "paired_se",
     "runs_pvalue",
     "smallest_pvalue",
     "welch",

@@ -87,6 +87,31 @@ def matched_mean_r2(
     return Estimate(float(np.mean(values)), se, int(seen.sum()) - 1)
 
 
+def paired_se(reference: NDArray[Any], candidate: NDArray[Any], measure: Measure) -> float | None:
+    """Standard error of the change of mean r^2 between two layers whose filters of one index belong together.
+
+    Delete-one-filter jackknife of the difference, the filter deleted from both, so that what they share cancels.
+
+    Args:
+        reference, candidate: (groups, n, c, k), finite, of one shape.
+
+    Returns:
+        None where other filters are degenerate in the one than in the other, or a deletion leaves no pair.
+
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(1, 8, 4, 9))
+    >>> paired_se(x, x, "pearson")
+    0.0
+    """
+    if reference.shape[2] * reference.shape[3] - (measure == "pearson") < 2 or reference.shape[1] < 2:
+        return None
+    first, second = _without_each(reference, measure), _without_each(candidate, measure)
+    if first is None or second is None or not np.array_equal(first[2], second[2]):
+        return None
+    change = (second[1] - first[1])[first[2]]
+    return None if np.isnan(change).any() else _jackknife(change)
+
+
 def _without_each(filters: NDArray[Any], measure: Measure) -> tuple[float, NDArray[Any], NDArray[np.bool_]] | None:
     """Mean r^2 within groups; the same without each filter in turn (NaN where nothing is left); who is alive."""
     groups, n, c, k = filters.shape

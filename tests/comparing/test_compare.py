@@ -32,14 +32,14 @@ def test_a_checkpoint_against_itself():
     report = gcx.compare(str(DIGITS / "digits-g4-seed0.pt"), str(DIGITS / "digits-g4-seed0.pt"), filters=True)
     found = report.comparison
     assert found.same_lineage is True
-    assert any("cautious for a fine-tune" in note for note in found.notes)
+    assert any("paired jackknife" in note for note in found.notes)
     assert {layer.trend for layer in found.layers} == {"identical"}
     for layer in found.layers:
         for side in (layer.change.within, layer.change.across, layer.change.kernels):
             assert set(astuple(side)) <= {0.0, None}
         assert all(change in (0, None) for change in readings(layer).values())
         assert set(layer.filter_r) == {1.0}
-        assert layer.pvalue == 1.0
+        assert (layer.pvalue, layer.change_ci95) == (1.0, (0.0, 0.0))
 
 
 def test_two_seeds_are_of_no_lineage_and_no_filter_is_matched():
@@ -129,7 +129,7 @@ def test_what_has_no_partner_is_listed_with_the_reason():
 
 
 def test_a_saved_report_stands_in_for_its_weights(tmp_path):
-    paths = [str(DIGITS / f"digits-g{g}-seed0.pt") for g in (1, 4)]
+    paths = [str(DIGITS / f"digits-g{g}-seed{seed}.pt") for g, seed in ((1, 0), (4, 1))]
     saved = tmp_path / "report.json"
     saved.write_text(by_name("json").render(gcx.correlate(paths[0]), RenderOptions()))
     whole, partly = gcx.compare(*paths).comparison, gcx.compare(str(saved), paths[1]).comparison

@@ -10,6 +10,7 @@ from gcx.measures import (
     adjust_pvalues,
     matched_mean_r2,
     measure_lineage,
+    paired_se,
     runs_pvalue,
     smallest_pvalue,
     welch,
@@ -123,3 +124,43 @@ def test_lineage_of_a_fine_tune_and_of_the_same_filters_in_another_order():
     assert r == pytest.approx(brute)
     shuffled = tuned[:, rng.permutation(16)]
     assert measure_lineage(x, shuffled, "pearson")[0] < 5
+
+
+def test_a_paired_error_is_the_jackknife_with_a_filter_gone_from_both():
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(2, 6, 3, 9))
+    y = 0.9 * x + 0.4 * rng.normal(size=x.shape)
+
+    def mean_r2(filters, gone):
+        values = []
+        for number, group in enumerate(filters):
+            kept = [row.ravel() for k, row in enumerate(group) if (number, k) != gone]
+            r = np.corrcoef(kept)
+            values += list(r[np.triu_indices(len(kept), 1)] ** 2)
+        return np.mean(values)
+
+    changes = np.array([mean_r2(y, (g, k)) - mean_r2(x, (g, k)) for g in range(2) for k in range(6)])
+    expected = np.sqrt(11 / 12 * np.sum((changes - changes.mean()) ** 2))
+    assert paired_se(x, y, "pearson") == pytest.approx(expected)
+
+
+def test_a_fine_tune_without_change_is_rarely_called_one_and_a_small_change_is_seen():
+    rng = np.random.default_rng(9)
+    false, seen, seen_unpaired = 0, 0, 0
+    for _ in range(200):
+        x = rng.normal(size=(1, 32, 4, 9)) + 0.3 * rng.normal(size=(1, 32, 1, 1))
+        same_law = 0.95 * x + np.sqrt(1 - 0.95**2) * (rng.normal(size=x.shape) + 0.3 * rng.normal(size=(1, 32, 1, 1)))
+        more = x + 0.15 * rng.normal(size=(1, 32, 1, 1)) * rng.normal(size=(1, 1, 4, 9))
+        before = matched_mean_r2(x, 4, "pearson", 1, [0])
+        for after, paired in ((same_law, True), (more, True), (more, False)):
+            found = matched_mean_r2(after, 4, "pearson", 1, [0])
+            errors = (paired_se(x, after, "pearson"), 0.0) if paired else (before.se, found.se)
+            _, pvalue = welch(found.value - before.value, errors, (31, 31))
+            if after is same_law:
+                false += pvalue <= 0.05
+            elif paired:
+                seen += pvalue <= 0.05
+            else:
+                seen_unpaired += pvalue <= 0.05
+    assert false <= 0.09 * 200
+    assert seen > seen_unpaired
