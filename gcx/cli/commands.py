@@ -19,6 +19,7 @@ from gcx.cli.output import (
     replacing,
     say,
     write_file,
+    write_folder,
     write_stdout,
 )
 from gcx.errors import UsageError, printable
@@ -120,6 +121,7 @@ def correlate(
         report = chosen_order(measured_report, sort, top)
         rendered = plan.render(report, theme.value)
     plan.append_summary(measured_report)
+    plan.write_plates(report, theme.value)
     plan.write(rendered)
     say(_talk(measured_report))
     return report.exit_code
@@ -241,6 +243,8 @@ class _OutputPlan:
         for file in files:
             file.check()
         self._stdout = by_name(format_)
+        self._folders = [file.target for file in files if file.is_folder]
+        files = [file for file in files if not file.is_folder]
         self._matrices = [file.target for file in files if file.suffix == MATRICES]
         self._files: list[tuple[str, Renderer]] = [
             (file.target, by_suffix(file.suffix)) for file in files if file.suffix != MATRICES
@@ -250,7 +254,8 @@ class _OutputPlan:
 
     @property
     def needs_pictures(self) -> bool:
-        return self._stdout.needs_pictures or any(renderer.needs_pictures for _, renderer in self._files)
+        renderers = [self._stdout, *(renderer for _, renderer in self._files)]
+        return bool(self._folders) or any(renderer.needs_pictures for renderer in renderers)
 
     def refuse_figures(self) -> None:
         """A comparison is no picture of one model.
@@ -282,6 +287,17 @@ class _OutputPlan:
                 write_stdout(content)
             else:
                 write_file(target, content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+
+    def write_plates(self, report: Report, theme: str) -> None:
+        """One heatmap per layer in every folder named, under numbered names that no layer name can escape from."""
+        if not self._folders:
+            return
+        from gcx.cli.matrices import matrix_key
+        from gcx.renderers.plates import layer_plates
+
+        for folder in self._folders:
+            plates = layer_plates(report, render_options(theme, for_stdout=False))
+            write_folder(folder, ((f"{matrix_key(k, name)}.png", plate) for k, (name, plate) in enumerate(plates)))
 
     def append_summary(self, report: Report) -> None:
         """GitHub shows what a step appends to the file that it names; only `--format github` does."""

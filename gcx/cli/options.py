@@ -210,7 +210,7 @@ Format = Annotated[
         "--format",
         "-f",
         metavar="NAME",
-        help="What stdout gets: terminal, json, csv, markdown, junit, github, png, svg or pdf.",
+        help="What stdout gets: terminal, json, csv, markdown, html, junit, github, png, svg or pdf.",
     ),
 ]
 ListingFormat = Annotated[
@@ -223,8 +223,8 @@ Exports = Annotated[
         "-o",
         metavar="FILE",
         show_default=False,
-        help="Write the same run to a file too; its suffix chooses: .json .csv .md .xml .png .svg .pdf, or .npz for "
-        "the full matrices. Repeatable.",
+        help="Write the same run to a file too; its suffix chooses: .html .json .csv .md .xml .png .svg .pdf, or .npz "
+        "for the full matrices; DIR/ gets one heatmap per layer. Repeatable.",
     ),
 ]
 WhichTheme = Annotated[Theme, typer.Option("--theme", help="Background of figures.")]

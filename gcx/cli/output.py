@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,16 +30,24 @@ class Export:
     def suffix(self) -> str:
         return Path(self.target).suffix.lower()
 
+    @property
+    def is_folder(self) -> bool:
+        """Written with a slash at its end: one picture per layer goes there."""
+        return self.target.endswith(("/", os.sep))
+
     def check(self) -> None:
         """Refuse what could not be written, before anything is computed.
 
         Raises:
-            OutputError: the folder is missing, or the target is a folder.
+            OutputError: the folder is missing, or the target is a folder and not written as one.
         """
         path = Path(self.target)
         try:
-            if path.is_dir():
-                raise OutputError("is a folder", path=self.target, cure="name a file in it")
+            if self.is_folder and path.exists() and not path.is_dir():
+                raise OutputError("is a file, not a folder", path=self.target, cure="name another folder")
+            if path.is_dir() and not self.is_folder:
+                cure = f"name a file in it, or write {self.target}/ for one heatmap per layer"
+                raise OutputError("is a folder", path=self.target, cure=cure)
             if not path.parent.is_dir():
                 raise OutputError("its folder does not exist", path=self.target, cure="make the folder first")
         except (OSError, ValueError) as error:
@@ -84,6 +92,20 @@ def write_file(target: str, content: bytes) -> None:
     """
     with replacing(target) as stream:
         stream.write(content)
+
+
+def write_folder(target: str, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write files into a folder, each as it comes; the folder is made if need be.
+
+    Raises:
+        OutputError: the folder or a file cannot be written.
+    """
+    try:
+        Path(target).mkdir(exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    for name, content in files:
+        write_file(str(Path(target) / name), content)
 
 
 def append_file(target: str, content: bytes) -> None:
