@@ -135,6 +135,8 @@ class Picture:
     """rms r of filters of random direction: the width that chance alone gives."""
     kernels: NDArray[Any] | None
     """(g', g') mean kernel cos^2 between groups (diagonal without i = j); None for 1x1; reduced to at most 512."""
+    clustered: bool = False
+    """The filters of each group stand in the order of a hierarchical clustering, not in output order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

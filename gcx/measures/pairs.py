@@ -14,8 +14,8 @@ from gcx.measures.degenerate import degenerate_filters, own_scale
 from gcx.measures.moments import CHUNK
 from gcx.settings import Measure
 
-BINS = 101
-"""Histogram bins over [-1, 1]; odd, so that one is centred on 0."""
+BINS = 401
+"""Histogram bins over [-1, 1]; odd, so that one is centred on 0; narrow enough for filters of thousands of weights."""
 
 
 def unit_filters(

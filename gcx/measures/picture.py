@@ -16,6 +16,9 @@ from gcx.measures.moments import CHUNK
 from gcx.measures.pairs import BINS
 from gcx.results import Picture
 
+NEGLIGIBLE = 1e-15
+"""A probability that no picture shows."""
+
 
 def make_picture(pairs: FilterPairs, moments: KernelMoments | None) -> Picture | None:
     """Reduce a layer's pairs to a picture.
@@ -53,7 +56,14 @@ def null_density(edges: NDArray[Any], dimension: int) -> NDArray[Any]:
     1.0
     """
     b = 0.5 * (dimension - 1)
-    upper = np.array([0.5 * beta_tail(float(edge * edge), b) for edge in edges])
+    # The law is symmetric, and most edges of a wide filter lie so far out that nothing is left there.
+    sizes, places = np.unique(np.abs(edges), return_inverse=True)
+    tails = np.zeros(len(sizes))
+    for place, size in enumerate(sizes):
+        tails[place] = 0.5 * beta_tail(float(size * size), b)
+        if tails[place] < NEGLIGIBLE:
+            break
+    upper = tails[places]
     cumulative = np.where(edges < 0, upper, 1.0 - upper)
     return np.diff(cumulative)
 

@@ -14,6 +14,7 @@ from gcx.renderers.comparing import COMPARISON_COLUMNS
 from gcx.renderers.csv import Csv
 from gcx.renderers.figures import FIGURES
 from gcx.renderers.github import Github
+from gcx.renderers.html import Html
 from gcx.renderers.json import Json
 from gcx.renderers.junit import Junit
 from gcx.renderers.listing import LISTING_COLUMNS
@@ -74,7 +75,7 @@ class ListingRenderer(Protocol):
         """The listing as text."""
 
 
-RENDERERS: tuple[Renderer, ...] = (Terminal(), Json(), Csv(), Markdown(), Junit(), Github(), *FIGURES)
+RENDERERS: tuple[Renderer, ...] = (Terminal(), Json(), Csv(), Markdown(), Html(), Junit(), Github(), *FIGURES)
 """Every output format there is."""
 
 PRINTED_COLUMNS: tuple[Column[Any], ...] = (

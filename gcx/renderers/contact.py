@@ -107,11 +107,17 @@ def lay_out(models: Sequence[ModelResult]) -> Sheet:
         top += -(-len(layers) // columns) * (size + label + _GAP) + _SECTION
     width = max(2 * _MARGIN + columns * (size + _GAP) - _GAP, _NARROWEST)
     return Sheet(
-        width, top + _MARGIN, tuple(tiles), tuple(headings), lines, left_over, _limit([tile.picture for tile in tiles])
+        width,
+        top + _MARGIN,
+        tuple(tiles),
+        tuple(headings),
+        lines,
+        left_over,
+        common_limit([tile.picture for tile in tiles]),
     )
 
 
-def _limit(pictures: Sequence[Picture]) -> float:
+def common_limit(pictures: Sequence[Picture]) -> float:
     """One scale for all: reaches what most layers reach, and never so little that chance looks like more."""
     import numpy as np
 

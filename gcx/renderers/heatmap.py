@@ -5,6 +5,7 @@ Prepared, then drawn on the Axes that one is given.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -130,17 +131,13 @@ def draw_kernels(ax: Axes, scale: Axes, kernels: NDArray[Any], palette: Palette)
 
 def draw_histogram(ax: Axes, picture: Picture, palette: Palette) -> None:
     """Draw the densities of r within and across groups over that of filters of random direction."""
-    import numpy as np
-
-    reach = _reach(picture)
-    bins, counts = _rebinned(picture, reach)
-    width = np.diff(bins)
-    ax.stairs(counts["chance"] / width, bins, fill=True, color=palette.chance, alpha=0.45, label="isotropic null")
-    for name, color in (("across", palette.across), ("within", palette.within)):
-        total = counts[name].sum()
+    reach, bins, densities = histogram(picture)
+    ax.stairs(densities["chance"], bins, fill=True, color=palette.chance, alpha=0.45, label="isotropic null")
+    drawn = (("across", palette.across, picture.across_counts), ("within", palette.within, picture.within_counts))
+    for name, color, total in ((name, color, int(counts.sum())) for name, color, counts in drawn):
         if total > 0:
-            label = f"{name} ({_count(int(total))})"
-            ax.stairs(counts[name] / total / width, bins, color=color, linewidth=1.3, label=label)
+            label = f"{name} ({pairs_text(total)})"
+            ax.stairs(densities[name], bins, color=color, linewidth=1.3, label=label)
     ax.set_xlim(-reach, reach)
     ax.set_ylim(bottom=0)
     ax.set_yticks([])
@@ -185,7 +182,7 @@ def facts(layer: LayerResult) -> str:
     return figure_text("  ·  ".join(parts))
 
 
-def _count(pairs: int) -> str:
+def pairs_text(pairs: int) -> str:
     """How many pairs, in few characters."""
     if pairs < 10_000:
         return plural(pairs, "pair")
@@ -203,6 +200,31 @@ def _frame(ax: Axes, palette: Palette, sides: tuple[str, ...] = ("left", "right"
         spine.set_visible(side in sides)
         spine.set_color(palette.faint)
         spine.set_linewidth(0.6)
+
+
+def histogram(picture: Picture) -> tuple[float, NDArray[Any], dict[str, NDArray[Any]]]:
+    """The |r| up to which it is worth drawing, (b + 1,) edges, and (b,) densities within, across and of chance."""
+    import numpy as np
+
+    reach = _reach(picture)
+    bins, counts = _rebinned(picture, reach)
+    width = np.diff(bins)
+    return reach, bins, {name: values / max(values.sum(), 1e-300) / width for name, values in counts.items()}
+
+
+def shrunk(picture: Picture, most: int) -> Picture:
+    """The picture with at most `most` rows: each the entry of largest |r| of the tile that it stands for."""
+    import numpy as np
+
+    size = len(picture.r)
+    if size <= most:
+        return picture
+    step = -(-size // most)
+    starts = np.arange(0, size, step)
+    high, low = picture.r, picture.r
+    for axis in (0, 1):
+        high, low = np.fmax.reduceat(high, starts, axis=axis), np.fmin.reduceat(low, starts, axis=axis)
+    return replace(picture, r=np.where(high >= -low, high, low), step=picture.step * step)
 
 
 def _reach(picture: Picture) -> float:

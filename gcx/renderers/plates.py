@@ -114,4 +114,3 @@ def _scale(canvas: Canvas, picture: Picture, limit: float, left: int, top: int, 
     canvas.fill(left - 12, top + height + 14, 8, 8, CHANCE)
     canvas.text(left + 1, top + height + 22, "isotropic", _SMALL, ink="faint")
     canvas.text(left + 1, top + height + 38, f"null ±{decimal(picture.null_rms)}", _SMALL, ink="faint")
-

@@ -28,12 +28,12 @@ def palette_png(index: NDArray[Any], colors: NDArray[Any]) -> bytes:
     >>> import numpy as np
     >>> made = palette_png(np.zeros((2, 3), np.uint8), np.array([[255, 0, 0]], np.uint8))
     >>> made[:4], len(made)
-    (b'\\x89PNG', 83)
+    (b'\\x89PNG', 86)
     """
     import numpy as np
 
     height, width = index.shape
-    rows = np.ascontiguousarray(index, dtype=np.uint8)
+    rows: NDArray[Any] = np.ascontiguousarray(index, dtype=np.uint8)
     depth = 8
     if len(colors) <= 16:  # two to a byte
         depth = 4
