@@ -14,8 +14,8 @@ from gcx.results import Report
 LARGEST = sys.float_info.max
 """NaN and infinity are not within it, and neither is a whole number that no float can hold."""
 
-_HIDDEN = frozenset({"picture", "checks"})
-"""Fields that one format wants (figures, JUnit); they are not part of the contract."""
+_HIDDEN = frozenset({"picture", "distribution", "checks"})
+"""Fields that one format wants (figures, terminals, JUnit); they are not part of the contract."""
 
 
 def to_mapping(record: Any) -> Any:

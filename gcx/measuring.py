@@ -34,6 +34,9 @@ class Extras:
     """What a caller wants beside the numbers; changes none of them."""
 
     pictures: bool = False
+    cluster: bool = False
+    """Pictures show the filters of each group in the order of a hierarchical clustering."""
+    distributions: bool = False
     sink: MatrixSink | None = None
     progress: Progress | None = None
 
@@ -90,6 +93,8 @@ def _measure_layer(
         virtual_groups=settings.virtual_groups,
         induced=induced,
         picture=extras.pictures,
+        cluster=extras.cluster,
+        distribution=extras.distributions,
         seed=settings.seed,
         name=layer.name,
         overwrite=True,
@@ -119,6 +124,7 @@ def _measure_layer(
         virtual_groups=got.virtual,
         induced_groups=got.induced,
         picture=got.picture,
+        distribution=got.distribution,
     )
     return result, got.delta_state
 

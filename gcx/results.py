@@ -139,6 +139,20 @@ class Picture:
     """The filters of each group stand in the order of a hierarchical clustering, not in output order."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Distribution:
+    """How r is distributed, for a terminal; never in the JSON. Of large layers a regular part of the pairs."""
+
+    bins: NDArray[Any]
+    """(b + 1,) edges over [-1, 1]."""
+    within_counts: NDArray[Any]
+    """(b,) pairs of one group per bin."""
+    across_counts: NDArray[Any]
+    """(b,) pairs of different groups per bin."""
+    null_rms: float
+    """rms r of filters of random direction."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerResult:
     """One measured convolution."""
@@ -170,6 +184,7 @@ class LayerResult:
     virtual_groups: Annotated[Partition | None, "negative control of a dense layer (--virtual-groups)"] = None
     induced_groups: Annotated[Partition | None, "groups induced by the reading layer (--induced)"] = None
     picture: Annotated[Picture | None, "for figures only"] = field(default=None, repr=False, compare=False)
+    distribution: Annotated[Distribution | None, "for terminals only"] = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,6 +84,7 @@ def correlate(
     top: opt.Top = None,
     format_: opt.Format = "terminal",
     export: opt.Exports = [],  # noqa: B006
+    cluster: opt.Cluster = False,
     theme: opt.WhichTheme = opt.Theme.light,
     threads: opt.Threads = 1,
     quiet: opt.Quiet = False,
@@ -113,10 +114,18 @@ def correlate(
 
     check_sort(sort)
     plan = _OutputPlan(format_, export)
+    if cluster and not plan.needs_pictures:
+        raise UsageError("--cluster orders figures, and none is wanted", cure="add --export FILE.html or FILE.png")
     with ExitStack() as files:
         sink = plan.open_matrices(files)
         progress = files.enter_context(_progress(quiet))
-        extras = Extras(pictures=plan.needs_pictures, sink=sink, progress=progress)
+        extras = Extras(
+            pictures=plan.needs_pictures,
+            cluster=cluster,
+            distributions=plan.shows_distributions,
+            sink=sink,
+            progress=progress,
+        )
         measured_report = measured(*models, settings=settings, extras=extras)
         report = chosen_order(measured_report, sort, top)
         rendered = plan.render(report, theme.value)
@@ -256,6 +265,12 @@ class _OutputPlan:
     def needs_pictures(self) -> bool:
         renderers = [self._stdout, *(renderer for _, renderer in self._files)]
         return bool(self._folders) or any(renderer.needs_pictures for renderer in renderers)
+
+    @property
+    def shows_distributions(self) -> bool:
+        """A terminal with colour and more than ASCII has room for one small drawing per layer."""
+        options = render_options("light", for_stdout=True)
+        return self._stdout.name == "terminal" and options.color and options.unicode
 
     def refuse_figures(self) -> None:
         """A comparison is no picture of one model.

@@ -227,6 +227,9 @@ Exports = Annotated[
         "for the full matrices; DIR/ gets one heatmap per layer. Repeatable.",
     ),
 ]
+Cluster = Annotated[
+    bool, typer.Option("--cluster", help="Figures show alike filters of a group beside each other; groups stay apart.")
+]
 WhichTheme = Annotated[Theme, typer.Option("--theme", help="Background of figures.")]
 Threads = Annotated[int, typer.Option(min=1, max=1024, help="Threads of the linear algebra.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]

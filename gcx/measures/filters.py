@@ -33,9 +33,11 @@ class FilterPairs:
 
 
 def filter_pairs(
-    filters: NDArray[Any], dead: NDArray[np.bool_], measure: Measure, *, bins: bool = False
+    filters: NDArray[Any], dead: NDArray[np.bool_], measure: Measure, *, bins: bool = False, most: int | None = None
 ) -> FilterPairs:
     """Correlate the filters of a layer (groups, n, c, k), degenerate ones left out. The filters are overwritten.
+
+    `bins` counts a histogram of r too, of about `most` pairs of every block.
 
     Where every r would be +-1 by construction (d <= 2 for Pearson, d <= 1 for cosine) nothing is summed.
     """
@@ -50,8 +52,8 @@ def filter_pairs(
         dead,
         dimension,
         permuted=permuted_pair_sums(units) if c > 1 else None,
-        within=pairs_within(flat, dead, bins=bins) if n > 1 else None,
-        across=pairs_across(flat, dead, bins=bins) if groups > 1 else None,
+        within=pairs_within(flat, dead, bins=bins, most=most) if n > 1 else None,
+        across=pairs_across(flat, dead, bins=bins, most=most) if groups > 1 else None,
     )
 
 

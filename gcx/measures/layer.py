@@ -14,12 +14,14 @@ from gcx.measures.filters import FilterPairs, across_record, filter_pairs, withi
 from gcx.measures.kernels import DeltaState, KernelMoments, kernel_moments, measure_kernels
 from gcx.measures.notes import filter_notes, kernel_notes
 from gcx.measures.partition import measure_partition
-from gcx.measures.picture import make_picture
+from gcx.measures.picture import make_distribution, make_picture
 from gcx.measures.statistics import measure_statistics
-from gcx.results import Across, Kernels, KernelStatistics, Partition, Picture, Within
+from gcx.results import Across, Distribution, Kernels, KernelStatistics, Partition, Picture, Within
 from gcx.settings import Measure
 
 PARTITION_RESAMPLES = 999
+SAMPLE = 2**17
+"""Pairs of a block of 1024 x 1024 that a distribution counts where no picture wants them all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ class LayerMeasures:
     virtual: Partition | None
     induced: Partition | None
     picture: Picture | None
+    distribution: Distribution | None
     delta_state: DeltaState | None
     """For `kernels.delta_pvalue`; None where the layer has no delta."""
     notes: tuple[str, ...]
@@ -48,6 +51,8 @@ def measure_layer(
     virtual_groups: int | None = None,
     induced: tuple[int, str] | None = None,
     picture: bool = False,
+    cluster: bool = False,
+    distribution: bool = False,
     seed: int = 0,
     name: str = "",
     overwrite: bool = False,
@@ -60,7 +65,8 @@ def measure_layer(
         measure: centred or not.
         virtual_groups: cut a dense layer into as many parts, as a negative control.
         induced: (parts, name of the reading layer) to cut a dense layer by.
-        picture: make a `Picture` too.
+        picture: make a `Picture` too; with `cluster`, in the order of a clustering within the groups.
+        distribution: make a `Distribution` too: of all pairs where there is a picture, else of a part of them.
         seed, name: of permutation tests.
         overwrite: the filters may be overwritten, which saves a second array of their size; the numbers are the same.
 
@@ -76,7 +82,8 @@ def measure_layer(
     filters = own_scale(np.asarray(filters, dtype=np.float64), overwrite=overwrite)
     moments, degenerate_kernels = kernel_moments(filters) if k > 1 else (None, None)
     kernels, state = measure_kernels(moments) if moments is not None else (None, None)
-    pairs = filter_pairs(filters, dead, measure, bins=picture)
+    most = None if picture else SAMPLE
+    pairs = filter_pairs(filters, dead, measure, bins=picture or distribution, most=most)
     del filters
     within, across = within_record(pairs), across_record(pairs)
     cuts = _Cuts(pairs, moments, seed, name)
@@ -92,7 +99,8 @@ def measure_layer(
         degenerate_kernels=degenerate_kernels,
         virtual=virtual,
         induced=by_reader,
-        picture=make_picture(pairs, moments) if picture else None,
+        picture=make_picture(pairs, moments, cluster=cluster) if picture else None,
+        distribution=make_distribution(pairs) if distribution else None,
         delta_state=state,
         notes=tuple(notes),
     )

@@ -53,6 +53,8 @@ class PairStatistics:
 
     n_filters: int
     bins: bool = False
+    most: int | None = None
+    """Entries of a tile that are counted, about: every n-th row of it stands for the others; None counts all."""
     by_filter: bool = True
     """Also sum_r and row_r2, which cost a third of the time."""
     sum_r: float = 0.0
@@ -78,7 +80,11 @@ class PairStatistics:
             live: (batch, a, b) or broadcastable: which entries are pairs (for histograms), None for all.
         """
         if self.counts is not None:
-            self.counts += _histogram(r if live is None else r[np.broadcast_to(live, r.shape)])
+            rows_apart = slice(None, None, 1 if self.most is None else max(1, r.size // self.most))
+            counted = r[:, rows_apart]
+            if live is not None:
+                counted = counted[np.broadcast_to(live, r.shape)[:, rows_apart]]
+            self.counts += _histogram(counted)
         if self.by_filter:
             self.sum_r += float(r.sum())
         np.abs(r, out=r)
@@ -116,16 +122,18 @@ def _histogram(r: NDArray[Any]) -> NDArray[np.int64]:
     return counts[:BINS]
 
 
-def pairs_within(units: NDArray[Any], dead: NDArray[np.bool_], *, bins: bool = False) -> PairStatistics:
+def pairs_within(
+    units: NDArray[Any], dead: NDArray[np.bool_], *, bins: bool = False, most: int | None = None
+) -> PairStatistics:
     """Statistics over pairs i < j of filters of one group.
 
     Args:
         units: (groups, n, d) unit filters, zero where dead.
         dead: (groups, n).
-        bins: count a histogram too.
+        bins: count a histogram too, of about `most` entries of every tile.
     """
     groups, n, _ = units.shape
-    found = PairStatistics(groups * n, bins)
+    found = PairStatistics(groups * n, bins, most)
     block = min(n, limits.BLOCK)
     batch = max(1, limits.BLOCK**2 // (block * block))
     upper = np.triu(np.ones((block, block), dtype=bool), 1)
@@ -147,12 +155,14 @@ def pairs_within(units: NDArray[Any], dead: NDArray[np.bool_], *, bins: bool = F
     return found
 
 
-def pairs_across(units: NDArray[Any], dead: NDArray[np.bool_], *, bins: bool = False) -> PairStatistics:
+def pairs_across(
+    units: NDArray[Any], dead: NDArray[np.bool_], *, bins: bool = False, most: int | None = None
+) -> PairStatistics:
     """Statistics over pairs i < j of filters of different groups, slot against slot; arguments as `pairs_within`."""
     groups, n, d = units.shape
     flat, gone = units.reshape(groups * n, d), dead.ravel()
     number = np.repeat(np.arange(groups), n)
-    found = PairStatistics(groups * n, bins, by_filter=False)
+    found = PairStatistics(groups * n, bins, most, by_filter=False)
     block = min(groups * n, limits.BLOCK)
     space = np.empty(block * block)  # one array for all blocks: fresh pages cost as much as the product
     for i in range(0, len(flat), block):

@@ -14,18 +14,19 @@ from gcx.measures.filters import FilterPairs
 from gcx.measures.kernels import KernelMoments, group_matrix
 from gcx.measures.moments import CHUNK
 from gcx.measures.pairs import BINS
-from gcx.results import Picture
+from gcx.results import Distribution, Picture
 
 NEGLIGIBLE = 1e-15
 """A probability that no picture shows."""
 
 
-def make_picture(pairs: FilterPairs, moments: KernelMoments | None) -> Picture | None:
+def make_picture(pairs: FilterPairs, moments: KernelMoments | None, *, cluster: bool = False) -> Picture | None:
     """Reduce a layer's pairs to a picture.
 
     Args:
         pairs: the filters, summed with `bins=True`.
         moments: of the layer's kernels; None for 1x1 kernels.
+        cluster: put alike filters of a group beside each other; groups of too many filters stay in output order.
 
     Returns:
         None where every r is +-1 by construction.
@@ -33,10 +34,12 @@ def make_picture(pairs: FilterPairs, moments: KernelMoments | None) -> Picture |
     if pairs.dimension < 2:
         return None
     groups, n = pairs.dead.shape
+    clustered = cluster and 2 < n <= limits.OVERLAPS
+    order = clustered_order(pairs) if clustered else None
     edges = np.linspace(-1.0, 1.0, BINS + 1)
     empty = np.zeros(BINS, dtype=np.int64)
     return Picture(
-        r=_reduced(pairs),
+        r=_reduced(pairs, order),
         step=ceil(groups * n / limits.PICTURE),
         edges=tuple(range(0, groups * n + 1, n)),
         bins=edges,
@@ -45,7 +48,41 @@ def make_picture(pairs: FilterPairs, moments: KernelMoments | None) -> Picture |
         null_density=null_density(edges, pairs.dimension),
         null_rms=pairs.dimension**-0.5,
         kernels=group_matrix(moments) if moments is not None and groups > 1 else None,
+        clustered=clustered,
     )
+
+
+def make_distribution(pairs: FilterPairs) -> Distribution | None:
+    """The histogram alone, of pairs summed with `bins=True`; None where every r is +-1 by construction."""
+    if pairs.dimension < 2:
+        return None
+    counts = [sums.counts for sums in (pairs.within, pairs.across) if sums is not None and sums.counts is not None]
+    empty = np.zeros(BINS, dtype=np.int64)
+    return Distribution(
+        bins=np.linspace(-1.0, 1.0, BINS + 1),
+        within_counts=counts[0] if pairs.within is not None else empty,
+        across_counts=counts[-1] if pairs.across is not None else empty,
+        null_rms=pairs.dimension**-0.5,
+    )
+
+
+def clustered_order(pairs: FilterPairs) -> NDArray[np.intp]:
+    """(out_channels,) filters, group by group as they were, those of a group by average linkage of 1 - |r|.
+
+    |r|, since the sign of a filter means little; degenerate filters come last in their group.
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
+    groups, n = pairs.dead.shape
+    order = np.arange(groups * n).reshape(groups, n)
+    rows, columns = np.triu_indices(n, 1)
+    for group in range(groups):
+        units = pairs.units[group].reshape(n, -1)
+        distance = 1.0 - np.abs(units @ units.T)[rows, columns]
+        leaves = leaves_list(linkage(np.clip(distance, 0.0, 1.0), "average"))
+        last = pairs.dead[group][leaves]
+        order[group] = order[group][np.concatenate([leaves[~last], leaves[last]])]
+    return order.ravel()
 
 
 def null_density(edges: NDArray[Any], dimension: int) -> NDArray[Any]:
@@ -68,7 +105,7 @@ def null_density(edges: NDArray[Any], dimension: int) -> NDArray[Any]:
     return np.diff(cumulative)
 
 
-def _reduced(pairs: FilterPairs) -> NDArray[np.float32]:
+def _reduced(pairs: FilterPairs, order: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
     """(m, m) r, m <= limits.PICTURE: where several filters share a row, the entry of largest |r| of each tile.
 
     NaN where there is no pair: a filter with itself, degenerate filters.
@@ -77,6 +114,8 @@ def _reduced(pairs: FilterPairs) -> NDArray[np.float32]:
     step = ceil(n / limits.PICTURE)
     m = ceil(n / step)
     flat, live = pairs.units.reshape(n, -1), ~pairs.dead.ravel()
+    if order is not None:
+        flat, live = flat[order], live[order]
     small = np.empty((m, m), dtype=np.float32)
     per = max(1, CHUNK // (step * n))
     for start in range(0, m, per):

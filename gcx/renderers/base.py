@@ -20,7 +20,7 @@ from gcx.renderers.junit import Junit
 from gcx.renderers.listing import LISTING_COLUMNS
 from gcx.renderers.markdown import Markdown
 from gcx.renderers.options import RenderOptions
-from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
+from gcx.renderers.tables import COLUMNS, DISTRIBUTION, PARTITION_COLUMNS
 from gcx.renderers.terminal import Terminal
 from gcx.results import Listing, Report
 
@@ -80,6 +80,7 @@ RENDERERS: tuple[Renderer, ...] = (Terminal(), Json(), Csv(), Markdown(), Html()
 
 PRINTED_COLUMNS: tuple[Column[Any], ...] = (
     *COLUMNS,
+    DISTRIBUTION,
     *(column for column in PARTITION_COLUMNS if column.key not in {known.key for known in COLUMNS}),
     *(column for column in LISTING_COLUMNS if column.key not in {known.key for known in COLUMNS}),
     *COMPARISON_COLUMNS,

@@ -224,6 +224,8 @@ def contact_figure(models: Sequence[ModelResult], palette: Palette, measure: Mea
     ax = figure.add_axes((0, 0, 1, 1))
     draw_contact(ax, sheet, palette)
     title = f"r{'' if measure == 'pearson' else ' (cosine)'} between the filters of every layer"
+    if any(tile.picture.clustered for tile in sheet.tiles):
+        title += ", clustered within groups"
     ax.text(_MARGIN, 46, title, fontsize=11, color=palette.ink, va="center")
     ax.text(_MARGIN, 88, _LEGEND, fontsize=6.5, color=palette.faint, va="center")
     if sheet.left_over:

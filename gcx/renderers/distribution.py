@@ -4,11 +4,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gcx.results import Distribution
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REACH = 4.0
 """Widths of chance to either side; what lies beyond belongs to the outermost step."""
+
+
+BARS = "▁▂▃▄▅▆▇█"
+_STEPS = 11
+"""Odd, so that one is centred on 0."""
+
+
+def sparkline(distribution: Distribution | None) -> str:
+    """The distribution of r within groups, or across where no group has a pair, as one short word of bars.
+
+    >>> import numpy as np
+    >>> from gcx.results import Distribution
+    >>> edges, none = np.linspace(-1, 1, 101), np.zeros(100)
+    >>> even = Distribution(edges, np.ones(100), none, 0.25)
+    >>> sparkline(even), sparkline(None)
+    ('███████████', '')
+    """
+    import numpy as np
+
+    if distribution is None:
+        return ""
+    counts = distribution.within_counts if distribution.within_counts.any() else distribution.across_counts
+    if not counts.any():
+        return ""
+    shares = shares_in_widths(distribution.bins, counts, distribution.null_rms, _STEPS)
+    heights = np.ceil(np.round(shares / shares.max() * len(BARS), 6)).astype(int)
+    return "".join(BARS[height - 1] if height else " " for height in heights)
 
 
 def shares_in_widths(edges: NDArray[Any], counts: NDArray[Any], width: float, steps: int) -> NDArray[Any]:

@@ -78,10 +78,15 @@ def draw_heatmap(ax: Axes, picture: Picture, palette: Palette, limit: float) -> 
     ticks = _ticks(size)
     ax.set_xticks(ticks, [str(tick) for tick in ticks])
     ax.set_yticks(ticks, [str(tick) for tick in ticks])
-    if picture.step > 1:
-        text = f"one cell: the largest |r| of {picture.step}×{picture.step} pairs"
-        ax.set_xlabel(text, fontsize=7, color=palette.faint, labelpad=2)
+    if about := about_cells(picture):
+        ax.set_xlabel("; ".join(about), fontsize=7, color=palette.faint, labelpad=2)
     _frame(ax, palette)
+
+
+def about_cells(picture: Picture) -> list[str]:
+    """What a reader must know of the rows of a matrix where they are not simply the filters in output order."""
+    cells = [f"one cell: the largest |r| of {picture.step}×{picture.step} pairs"] if picture.step > 1 else []
+    return [*cells, "filters clustered within groups"] if picture.clustered else cells
 
 
 def draw_scale(ax: Axes, picture: Picture, palette: Palette, limit: float) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gcx.renderers.canvas import CHANCE, LEVELS, LINE, Canvas, diverging_index, text_width
 from gcx.renderers.cells import decimal
-from gcx.renderers.heatmap import LINES, color_limit, facts
+from gcx.renderers.heatmap import LINES, about_cells, color_limit, facts
 from gcx.renderers.labels import fitted
 from gcx.renderers.options import RenderOptions
 from gcx.renderers.theme import PALETTES, Palette
@@ -81,8 +81,7 @@ def matrix_pixels(picture: Picture, limit: float) -> NDArray[Any]:
 def _about(picture: Picture, measure: Measure) -> Iterator[str]:
     if measure == "cosine":
         yield "r is the cosine"
-    if picture.step > 1:
-        yield f"one cell: the largest |r| of {picture.step}×{picture.step} pairs"
+    yield from about_cells(picture)
 
 
 def _wrapped(parts: list[str], room: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gcx.renderers.cells import NOTHING, Cell, Column, decimal, groups_cell, probability, root, shape_text
+from gcx.renderers.distribution import sparkline
 from gcx.results import LayerResult, Partition
 
 
@@ -180,6 +181,18 @@ COLUMNS: tuple[Column[LayerResult], ...] = (
     ),
 )
 """Every column of the table of layers, in order; `gcx explain KEY` says its meaning."""
+
+DISTRIBUTION: Column[LayerResult] = Column(
+    "distribution",
+    "r, ±4 chance",
+    "how r is distributed within groups (across where no group has a pair), from -4 to 4 times the width that random "
+    "directions give; what lies beyond stands at the ends; only on a terminal with colour",
+    lambda c: Cell(sparkline(c.distribution)),
+    right=False,
+    level=3,
+    only_if_any=True,
+)
+"""The one column that is a drawing."""
 
 PARTITION_COLUMNS: tuple[Column[tuple[LayerResult, Partition]], ...] = (
     Column(

@@ -23,7 +23,7 @@ from gcx.renderers.prose import (
     partitions,
     plural,
 )
-from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
+from gcx.renderers.tables import COLUMNS, DISTRIBUTION, PARTITION_COLUMNS
 from gcx.results import Listing, ModelListing, ModelResult, Report
 from gcx.settings import Settings
 
@@ -41,6 +41,8 @@ _STYLES = {
 }
 _LABELS = 16
 """Width of the labels before sentences."""
+_FIRST = 3
+"""Columns that say which layer it is; the drawing of r comes after them, then the numbers."""
 _MARKS: Column[object] = Column(
     "notes", "note", "numbers of the notes beneath the table", lambda _: Cell(""), right=False
 )
@@ -73,7 +75,8 @@ def _model_lines(model: ModelResult, settings: Settings, options: RenderOptions)
     yield from _heading(model.path, model.format, options)
     notes, marks = footnotes(model.measured)
     if model.measured:
-        table = build_table(COLUMNS, model.measured)
+        drawing = (DISTRIBUTION,) if options.color and options.unicode else ()
+        table = build_table((*COLUMNS[:_FIRST], *drawing, *COLUMNS[_FIRST:]), model.measured)
         if notes:
             cells = (Cell(join_marks(numbers), "faint") for numbers in marks)
             table = Table(
