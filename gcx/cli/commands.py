@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 MATRICES = ".npz"
+KERNEL_PICTURE = ".png"
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 
 CORRELATE_EXAMPLES = """\b
@@ -49,6 +51,11 @@ Examples:
   gcx layers model.pt
   gcx layers model.safetensors --include 'features.*' --strict-groups
   gcx layers model.onnx --format json"""
+FILTERS_EXAMPLES = """\b
+Examples:
+  gcx filters model.pt conv1 --export conv1.png
+  gcx filters alexnet.pt features.0 --induced --export stem.png
+  gcx filters model.pt layer1.0.conv2 --groups 'layer1.*=32'"""
 EXPLAIN_EXAMPLES = """\b
 Examples:
   gcx explain
@@ -61,6 +68,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=CORRELATE_EXAMPLES)(correlate)
     app.command(epilog=COMPARE_EXAMPLES)(compare)
     app.command(epilog=LAYERS_EXAMPLES)(layers)
+    app.command(epilog=FILTERS_EXAMPLES)(filters)
     app.command(epilog=EXPLAIN_EXAMPLES)(explain)
 
 
@@ -231,6 +239,34 @@ def layers(
     return listing.exit_code
 
 
+def filters(
+    model: opt.Model,
+    layer: opt.Layer,
+    groups: opt.Groups = [],  # noqa: B006
+    weights: opt.WhichWeights = opt.Weights.plain,
+    induced: opt.Induced = False,
+    export: opt.Pictures = [],  # noqa: B006
+    theme: opt.WhichTheme = opt.Theme.light,
+    debug: opt.Debug = False,
+) -> int:
+    """Show the kernels of one layer, by group: on a terminal with colour at once, with --export as a picture."""
+    from gcx.filters import filter_bank
+    from gcx.renderers.kernel_picture import kernel_png, kernel_text
+
+    files = [Export(target) for target in export]
+    for file in files:
+        if file.suffix != KERNEL_PICTURE:
+            raise UsageError(f"filters are drawn as {KERNEL_PICTURE}, not {file.suffix or 'that'!r}", path=file.target)
+        file.check()
+    settings = Settings(groups=opt.declared_groups(groups), weights=weights.value, induced=induced)
+    bank = filter_bank(model, layer, settings)
+    for file in files:
+        write_file(file.target, kernel_png(bank, render_options(theme.value, for_stdout=False)))
+    if not files:
+        write_stdout(kernel_text(bank, render_options(theme.value, for_stdout=True)))
+    return 0
+
+
 def explain(
     key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="A column or a JSON key.")] = None,
     debug: opt.Debug = False,
@@ -252,6 +288,8 @@ class _OutputPlan:
         for file in files:
             file.check()
         self._stdout = by_name(format_)
+        if self._stdout.binary and sys.stdout is not None and sys.stdout.isatty():
+            raise UsageError(f"a terminal cannot show {format_}", cure=f"add --export FILE.{format_}, or > FILE")
         self._folders = [file.target for file in files if file.is_folder]
         files = [file for file in files if not file.is_folder]
         self._matrices = [file.target for file in files if file.suffix == MATRICES]

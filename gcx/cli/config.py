@@ -41,6 +41,8 @@ RULES_VARIABLE = "GCX_FAIL_IF"
 """Rules hold blanks, so this variable holds one to a line, or several parted by `;`."""
 COMMANDS = ("correlate", "compare", "layers")
 """Commands that take settings; a table of such a name is for one of them."""
+KERNELS = "filters"
+"""A command that takes settings and has no table of its own: the name is that of a setting of `compare`."""
 KINDS = {
     str: "a string",
     dict: "a table of globs to counts",
@@ -62,8 +64,9 @@ def configured(folder: Path) -> dict[str, dict[str, Any]]:
         table = _table(folder / name, name)
         if table is not None:
             common = _values(name, {key: value for key, value in table.items() if key not in COMMANDS})
-            return {command: common | _values(name, _own(name, table, command)) for command in COMMANDS}
-    return {command: {} for command in COMMANDS}
+            own = {command: common | _values(name, _own(name, table, command)) for command in COMMANDS}
+            return own | {KERNELS: common}
+    return {command: {} for command in (*COMMANDS, KERNELS)}
 
 
 def _own(name: str, table: Mapping[str, Any], command: str) -> Mapping[str, Any]:

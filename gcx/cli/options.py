@@ -31,6 +31,16 @@ class Theme(StrEnum):
     dark = "dark"
 
 
+Model = Annotated[str, typer.Argument(metavar="MODEL", show_default=False, help="Checkpoint to read.")]
+Layer = Annotated[
+    str, typer.Argument(metavar="LAYER", show_default=False, help="Its layer: a name, or a glob that only one matches.")
+]
+Pictures = Annotated[
+    list[str],
+    typer.Option(
+        "--export", "-o", metavar="FILE.png", show_default=False, help="Write the picture to a file. Repeatable."
+    ),
+]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL", show_default=False, help="Checkpoints to read.")]
 Groups = Annotated[
     list[str],

@@ -65,6 +65,11 @@ class Canvas:
         shades = np.rint(glyphs[len(glyphs) - len(room) :, : room.shape[1]] * ((_SHADES - 1) / 255)).astype(np.uint8)
         room[shades > 0] = ((_INK if ink == "ink" else _PALE) + shades)[shades > 0]
 
+    def rgb(self) -> NDArray[Any]:
+        """The picture in full colours, (height, width, 3) bytes, to be painted on."""
+        colors: NDArray[Any] = _colors(self._palette)[self.pixels][:, :, :3]
+        return colors
+
     def png(self) -> bytes:
         """The picture as a PNG file."""
         return palette_png(self.pixels, _colors(self._palette))
