@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "gcx"
-GROUND = {"errors", "limits", "version", "settings", "checkpoint", "conv_layer", "comparison", "results", "contract", "filter_bank"}
+GROUND = {
+    "errors",
+    "limits",
+    "version",
+    "settings",
+    "checkpoint",
+    "conv_layer",
+    "comparison",
+    "results",
+    "contract",
+    "filter_bank",
+}
 WINGS = {"readers", "measures", "renderers"}
 JOINTS = {"extract", "groups"}
 SPINE = {"assembly", "summary", "measuring", "pipeline", "comparing", "gate", "filters"}

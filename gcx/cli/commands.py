@@ -316,7 +316,8 @@ class _OutputPlan:
         Raises:
             UsageError: a figure or full matrices are wanted.
         """
-        if self.needs_pictures or self._matrices:
+        renderers = [self._stdout, *(renderer for _, renderer in self._files)]
+        if self._folders or self._matrices or any(renderer.binary for renderer in renderers):
             raise UsageError("compare draws no figures", cure="use `gcx correlate` for pictures and matrices")
 
     def open_matrices(self, files: ExitStack) -> Callable[..., None] | None:

@@ -32,7 +32,7 @@ def cell(one: Cell, column: Column[Any], value: float | None = None) -> str:
 
 def _kind(column: Column[Any]) -> str:
     """Numbers stand right; shapes are left to the panels where a page is narrow."""
-    return "n" if column.right else "shape" if column.key.endswith("shape") else ""
+    return "n" if column.right else "shape" if column.key.endswith("shape") and not column.band else ""
 
 
 def heading(column: Column[Any], *, sortable: bool = True) -> str:

@@ -1,7 +1,7 @@
 """The pictures of the page: r of every pair as a small PNG, densities and shares as lines of SVG.
 
-All matrices have one scale, multiples of what chance gives, so that layers can be compared by eye. They are drawn on a
-light page; on a dark one the style sheet turns them round.
+A panel's matrix has the layer's own scale; the small ones have one for all, multiples of what chance gives, so that
+layers can be compared by eye. They are drawn for a light page; on a dark one the style sheet turns them round.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gcx.renderers.cells import decimal
 from gcx.renderers.contact import common_limit
 from gcx.renderers.distribution import shares_in_widths
-from gcx.renderers.heatmap import LINES, chance_width, histogram, pairs_text, shrunk
+from gcx.renderers.heatmap import LINES, chance_width, color_limit, histogram, pairs_text, shrunk
 from gcx.renderers.png import palette_png
 from gcx.renderers.prose import plural
 from gcx.renderers.theme import PALETTES, lookup_table, rgba
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PIXELS = 12_000_000
 """Pixels of all matrices of a page: about 8 MB of file. Shared out evenly, so many layers have smaller ones."""
 LARGEST, SMALLEST = 512, 64
+THUMBNAIL = 96
+"""Pixels of a small matrix, at most."""
 MOST = 2000
 """Layers with pictures; beyond, the page says so."""
 _LEVELS = 31
@@ -37,46 +39,55 @@ _SPARK = 24
 
 
 class PictureBook:
-    """What all pictures of one page share: size and scale."""
+    """What all pictures of one page share: how large they may be, and the scale of the small ones."""
 
     def __init__(self, report: Report) -> None:
         known = [layer.picture for model in report.models for layer in model.measured if layer.picture is not None]
-        self.count = len(known)
-        side = int((PIXELS / max(1, min(len(known), MOST))) ** 0.5)
+        drawn = known[:MOST]
+        side = int((PIXELS / max(1, len(drawn))) ** 0.5)
         self._side = min(LARGEST, max(SMALLEST, side))
-        self._limit = common_limit(known[:MOST])
-        self._room = MOST
-        self.measure = report.settings.measure
+        self._drawn = {id(picture) for picture in drawn}
+        self._limit = common_limit(drawn)
+        self._label = "cosine" if report.settings.measure == "cosine" else "r"
 
-    def has_room(self) -> bool:
-        """Whether another layer may have pictures."""
-        self._room -= 1
-        return self._room >= 0
+    def of(self, layer: LayerResult) -> Picture | None:
+        """What is to be drawn of a layer: nothing of one beyond MOST."""
+        return layer.picture if id(layer.picture) in self._drawn else None
 
     def matrix(self, picture: Picture) -> str:
         """r of every pair with its scale and what one cell is."""
-        import numpy as np
-
         small = shrunk(picture, self._side)
-        limit = self._limit * chance_width(small)
-        half = _LEVELS // 2
-        with np.errstate(invalid="ignore"):
-            index = np.rint(np.nan_to_num(np.clip(small.r / limit, -1, 1), nan=0.0) * half + half).astype(np.uint8)
-        index[~np.isfinite(small.r)] = _LEVELS
-        light = PALETTES["light"]
-        colors = np.vstack([lookup_table(light.diverging, _LEVELS), np.array(rgba(light.empty), dtype=np.uint8)])
-        cells = "filters" if small.step == 1 else f"cells: the largest |r| of {small.step}×{small.step} pairs"
-        order = "clustered within groups" if picture.clustered else "in file order"
-        size = picture.edges[-1]
-        label = "cosine" if self.measure == "cosine" else "r"
-        return (
-            f'<figure class="matrix"><div class="square">{_image(index, colors, f"{label} of every pair of filters")}'
-            f"{_boundaries(picture)}</div>"
-            f'<figcaption><span class="ramp"></span><span class="ends"><span>−{decimal(min(limit, 9.99), 2)}</span>'
-            f"<span>{label} (chance ±{decimal(picture.null_rms)})</span>"
-            f"<span>+{decimal(min(limit, 9.99), 2)}</span></span>"
-            f"{size} {cells}, {order}</figcaption></figure>"
+        limit = color_limit(small)
+        cells = (
+            "filters" if small.step == 1 else f"filters; one cell: the largest |r| of {small.step}×{small.step} pairs"
         )
+        order = "clustered within groups" if picture.clustered else "in file order"
+        ends = f"<span>−{decimal(limit, 2)}</span>{{}}<span>+{decimal(limit, 2)}</span>"
+        middle = f"<span>{self._label} (chance ±{decimal(picture.null_rms)})</span>"
+        return (
+            f'<figure class="matrix"><div class="square">'
+            f"{_image(*_colored(small.r / limit), f'{self._label} of every pair of filters')}{_boundaries(picture)}</div>"
+            f'<figcaption><span class="ramp"></span><span class="ends">{ends.format(middle)}</span>'
+            f"{picture.edges[-1]} filters{cells}; {order}</figcaption></figure>"
+        )
+
+    def thumbnail(self, picture: Picture) -> str:
+        """r in multiples of chance, one scale for all layers; every n-th of many filters, so chance keeps its width."""
+        step = -(-len(picture.r) // THUMBNAIL)
+        relative = picture.r[::step, ::step] / (self._limit * chance_width(picture))
+        return f'<span class="square">{_image(*_colored(relative), "")}{_boundaries(picture)}</span>'
+
+
+def _colored(relative: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Places in a table of colours, and the table, of numbers from -1 to 1; what is not finite has its own colour."""
+    import numpy as np
+
+    half = _LEVELS // 2
+    with np.errstate(invalid="ignore"):
+        index = np.rint(np.nan_to_num(np.clip(relative, -1, 1), nan=0.0) * half + half).astype(np.uint8)
+    index[~np.isfinite(relative)] = _LEVELS
+    light = PALETTES["light"]
+    return index, np.vstack([lookup_table(light.diverging, _LEVELS), np.array(rgba(light.empty), dtype=np.uint8)])
 
 
 def kernel_matrix(kernels: NDArray[Any]) -> str:

@@ -116,11 +116,7 @@ def model_section(
         if profile:
             yield profile
         if drawn:
-            yield (
-                f'<div class="overview" hidden><h3>Layers at a glance</h3><p class="hint">r of every pair of filters, '
-                f"one scale for all; beneath: groups, rms r within groups (° across) / its isotropic null.</p>"
-                f'<div class="thumbs" id="m{number}-thumbs"></div></div>'
-            )
+            yield from _thumbnails(measured, ids, pictures)
         yield tag("h3", "Table")
         yield from _layer_table(model, ids, drawn)
     for source, rows in partitions(model):
@@ -179,6 +175,22 @@ def _tiles(model: ModelResult) -> Iterator[str]:
         yield from sentences([*lines, *(Line("skipped", skipped_text(layer), "unsure") for layer in model.skipped)])
 
 
+def _thumbnails(layers: Sequence[LayerResult], ids: dict[int, str], pictures: PictureBook) -> Iterator[str]:
+    yield tag("h3", "Layers at a glance")
+    text = "r of every pair of filters in multiples of chance, one scale for all"
+    yield tag("p", f"{text}; beneath: groups, rms r within groups (° across) / its isotropic null", "hint")
+    yield '<div class="thumbs">'
+    for layer in layers:
+        picture = pictures.of(layer)
+        if picture is not None:
+            name, ident = html_text(layer.name), ids[id(layer)]
+            yield (
+                f'<a href="#{ident}-in" data-of="{ident}" title="{name}">{pictures.thumbnail(picture)}'
+                f"<b><bdi>{name}</bdi></b><small>{html_text(caption(layer))}</small></a>"
+            )
+    yield "</div>"
+
+
 def _layer_table(model: ModelResult, ids: dict[int, str], drawn: bool) -> Iterator[str]:
     table = build_table(_LAYERS, model.measured)
     noted = any(layer.notes for layer in model.measured)
@@ -211,8 +223,7 @@ def _row(layer: LayerResult, table: Table, row: tuple[Cell, ...], ident: str, dr
     cells += (cell(one, column, _value(layer, column)) for one, column in zip(row[1:], table.columns[1:], strict=True))
     if noted:
         cells.append(f'<td class="n">{len(layer.notes) or ""}</td>')
-    flags, below = " ".join(_flags(layer)), html_text(caption(layer))
-    return f'<tr data-of="{ident}" data-f="{flags}" data-c="{below}">{"".join(cells)}</tr>'
+    return f'<tr data-of="{ident}" data-f="{" ".join(_flags(layer))}">{"".join(cells)}</tr>'
 
 
 def _value(layer: LayerResult, column: Column[LayerResult]) -> float | None:

@@ -7,11 +7,12 @@
   // --- filter ---
   const search = get("search");
   const which = get("which");
+  const tiles = new Map(all(".thumbs a").map((tile) => [tile.dataset.of, tile]));
   const layers = all("table.layers > tbody > tr").map((row) => {
     const ident = row.dataset.of || row.id;
     const name = row.cells[0].textContent;
     const panel = row.dataset.of ? get(ident) : null;
-    return { row, panel, ident, name, text: name.toLowerCase(), flags: (row.dataset.f || "").split(" "), tile: null };
+    return { row, panel, text: name.toLowerCase(), flags: (row.dataset.f || "").split(" "), tile: tiles.get(ident) };
   });
 
   function show() {
@@ -26,28 +27,6 @@
   }
   search.addEventListener("input", show);
   which.addEventListener("change", show);
-
-  // --- layers at a glance: the panels' own pictures, small ---
-  function overview() {
-    for (const layer of layers) {
-      const square = layer.panel && layer.panel.querySelector(".matrix .square");
-      const thumbs = get(layer.ident.replace(/-l\d+$/, "-thumbs"));
-      if (!square || !thumbs) continue;
-      const tile = document.createElement("a");
-      tile.href = `#${layer.ident}-in`;
-      tile.title = layer.name;
-      const name = document.createElement("b");
-      const whole = document.createElement("bdi");
-      whole.textContent = layer.name;
-      name.append(whole);
-      const caption = document.createElement("small");
-      caption.textContent = layer.row.dataset.c;
-      tile.append(square.cloneNode(true), name, caption);
-      layer.tile = tile;
-      thumbs.append(tile);
-      thumbs.parentElement.hidden = false;
-    }
-  }
 
   // --- sort ---
   const NUMBER = /[-+−]?(\d[\d,]*)?\.?\d+/;
@@ -161,7 +140,6 @@
   });
 
   get("bar").hidden = layers.length === 0;
-  overview();
   show();
   reveal();
 })();

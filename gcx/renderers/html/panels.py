@@ -43,11 +43,12 @@ _ROWS = frozenset({"per_group", "kernels"})
 def panel(ident: str, layer: LayerResult, pictures: PictureBook) -> Iterator[str]:
     """The panel of one layer; `ident` is its id on the page, and `ident` with `-in` that of what it holds."""
     yield f'<details class="layer" id="{ident}"><summary>{_title(layer)}</summary><div class="body" id="{ident}-in">'
-    if layer.picture is not None and pictures.has_room():
+    picture = pictures.of(layer)
+    if picture is not None:
         bars = group_bars(layer.within) if layer.within is not None else ""
-        kernels = "" if layer.picture.kernels is None else kernel_matrix(layer.picture.kernels)
-        yield f'<div class="figures">{pictures.matrix(layer.picture)}{kernels}'
-        yield f'<div class="plots">{histogram_plot(layer.picture)}{bars}</div></div>'
+        kernels = "" if picture.kernels is None else kernel_matrix(picture.kernels)
+        yield f'<div class="figures">{pictures.matrix(picture)}{kernels}'
+        yield f'<div class="plots">{histogram_plot(picture)}{bars}</div></div>'
     notes = (*layer.notes, *((f"the same weight as {', '.join(layer.tied)}, measured once",) if layer.tied else ()))
     if notes:
         yield f'<ul class="notes">{"".join(tag("li", note) for note in dict.fromkeys(notes))}</ul>'
