@@ -58,15 +58,13 @@ class PictureBook:
         """r of every pair with its scale and what one cell is."""
         small = shrunk(picture, self._side)
         limit = color_limit(small)
-        cells = (
-            "filters" if small.step == 1 else f"filters; one cell: the largest |r| of {small.step}×{small.step} pairs"
-        )
+        cells = "" if small.step == 1 else f"; one cell: the largest |r| of {small.step}×{small.step} pairs"
         order = "clustered within groups" if picture.clustered else "in file order"
         ends = f"<span>−{decimal(limit, 2)}</span>{{}}<span>+{decimal(limit, 2)}</span>"
+        image = _image(*_colored(small.r / limit), f"{self._label} of every pair of filters")
         middle = f"<span>{self._label} (chance ±{decimal(picture.null_rms)})</span>"
         return (
-            f'<figure class="matrix"><div class="square">'
-            f"{_image(*_colored(small.r / limit), f'{self._label} of every pair of filters')}{_boundaries(picture)}</div>"
+            f'<figure class="matrix"><div class="square">{image}{_boundaries(picture)}</div>'
             f'<figcaption><span class="ramp"></span><span class="ends">{ends.format(middle)}</span>'
             f"{picture.edges[-1]} filters{cells}; {order}</figcaption></figure>"
         )
