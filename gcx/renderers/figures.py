@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gcx.renderers.contact import DPI, contact_figure
 from gcx.renderers.heatmap import heatmap_figure
 from gcx.renderers.options import RenderOptions
+from gcx.renderers.png import rgb_png
 from gcx.renderers.theme import PALETTES, Palette
 from gcx.results import Report
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _METADATA: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
@@ -68,11 +68,23 @@ def report_figure(report: Report, palette: Palette) -> Figure:
 
 def saved(figure: Figure, kind: str) -> bytes:
     """A figure's bytes, without a clock or a version in them."""
+    if kind == "png":
+        return _png(figure)
     out = io.BytesIO()
-    # Correlations are noise to a compressor: its best effort costs three times the time and saves a twentieth.
-    fast: dict[str, Any] = {"pil_kwargs": {"compress_level": 2}} if kind == "png" else {}
-    figure.savefig(out, format=kind, dpi=DPI, metadata=_METADATA[kind], facecolor=figure.get_facecolor(), **fast)
+    figure.savefig(out, format=kind, dpi=DPI, metadata=_METADATA[kind], facecolor=figure.get_facecolor())
     return out.getvalue()
+
+
+def _png(figure: Figure) -> bytes:
+    """Correlations are noise to a compressor: its best effort costs three times the drawing and saves a sixth."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(DPI)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    # Pages are opaque, so nothing is lost with the fourth channel.
+    return rgb_png(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[:, :, :3]), DPI)
 
 
 @contextmanager

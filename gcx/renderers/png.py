@@ -43,10 +43,12 @@ def palette_png(index: NDArray[Any], colors: NDArray[Any]) -> bytes:
     return _file(width, height, depth, _PALETTE, [_chunk(b"PLTE", table)], rows)
 
 
-def rgb_png(pixels: NDArray[Any]) -> bytes:
-    """A picture of any colours, (height, width, 3) uint8, as a PNG."""
+def rgb_png(pixels: NDArray[Any], dpi: int | None = None) -> bytes:
+    """A picture of any colours, (height, width, 3) uint8, as a PNG; `dpi` says how large it is meant to be."""
     height, width, _ = pixels.shape
-    return _file(width, height, 8, _RGB, [], pixels.reshape(height, 3 * width))
+    per_metre = 0 if dpi is None else round(dpi / 0.0254)
+    size = [_chunk(b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1))] if per_metre else []
+    return _file(width, height, 8, _RGB, size, pixels.reshape(height, 3 * width))
 
 
 def _file(width: int, height: int, depth: int, kind: int, before: list[bytes], rows: NDArray[Any]) -> bytes:

@@ -19,7 +19,7 @@ from PIL import Image
 from renderers.builders import HOSTILE, layer, model, picture, report
 
 from gcx.renderers.base import RenderOptions, by_name
-from gcx.renderers.contact import MOST, caption, compose, draw_contact, lay_out, tile_image
+from gcx.renderers.contact import DPI, MOST, caption, compose, draw_contact, lay_out, tile_image
 from gcx.renderers.figures import FIGURES, quiet_matplotlib, report_figure
 from gcx.renderers.heatmap import (
     chance_width,
@@ -286,7 +286,9 @@ def test_the_tiles_stand_pixel_by_pixel_where_they_were_laid_out() -> None:
     layers = tuple(layer(f"l{k}", (16, 4, 3, 3), 4, picture=picture(16, 4, 36, seed=k)) for k in range(5))
     drawn = report(model(layers))
     sheet = lay_out(drawn.models)
-    shown = np.asarray(Image.open(io.BytesIO(by_name("png").render(drawn, RenderOptions()))))  # type: ignore[arg-type]
+    image = Image.open(io.BytesIO(by_name("png").render(drawn, RenderOptions())))  # type: ignore[arg-type]
+    assert image.info["dpi"] == pytest.approx((DPI, DPI), abs=0.1)
+    shown = np.asarray(image.convert("RGBA"))
     assert shown.shape[:2] == (sheet.height, sheet.width)
     for tile in sheet.tiles:
         place = np.s_[tile.top : tile.top + tile.size, tile.left : tile.left + tile.size]
