@@ -72,6 +72,10 @@ RESAMPLES = 9_999
 """Permutations per p-value at most, unless asked for: 20 per test up to 500 tests, or time goes with their square."""
 PICTURE = 512
 """Longest side of the correlation matrix that a picture keeps."""
+PAGE_LAYERS = 10_000
+"""Layers with a row and a panel in one HTML report: about 6 kB each, and a browser holds them all."""
+PAGE_PICTURES = 2000
+"""Layers with pictures in one HTML report."""
 OVERLAPS = 4096
 """Filters of a layer whose pairs may stand in one matrix (128 MiB), where a number has no way around it."""
 

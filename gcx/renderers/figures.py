@@ -76,7 +76,7 @@ def saved(figure: Figure, kind: str) -> bytes:
 
 
 def _png(figure: Figure) -> bytes:
-    """Correlations are noise to a compressor: its best effort costs three times the drawing and saves a sixth."""
+    """By the writer of small pictures: matplotlib's takes longer over the file than over the drawing."""
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -90,7 +90,7 @@ class _Grid:
 
     def gap(self, scale: int) -> int:
         """Pixels between tiles; single weights touch each other."""
-        return 0 if (self.high, self.wide) == (1, 1) else max(self.room.gap, scale // 3)
+        return 0 if (self.high, self.wide) == (1, 1) else max(self.room.gap, scale // 2)
 
     def columns(self, rows: int, columns: int) -> int:
         """Tiles beside each other in a block: a filter that is one tile stands in a square of its like."""

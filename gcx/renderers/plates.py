@@ -68,7 +68,7 @@ def matrix_pixels(picture: Picture, limit: float) -> NDArray[Any]:
     index = diverging_index(picture.r, limit)
     scale = max(1, -(-LEAST // len(index)))
     inner = picture.edges[1:-1]
-    if 0 < len(inner) < LINES:
+    if 0 < len(inner) < min(LINES, picture.edges[-1] - 1):  # of one filter per group every cell would stand alone
         at = np.rint(np.array(inner) / picture.step).astype(int)
         gap = 2 if len(inner) < 16 else 1
         index = index.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -53,11 +53,12 @@ def rgb_png(pixels: NDArray[Any], dpi: int | None = None) -> bytes:
 
 def _file(width: int, height: int, depth: int, kind: int, before: list[bytes], rows: NDArray[Any]) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
-    data = _chunk(b"IDAT", _packed(rows))
+    # Runs of equal palette colours are runs of equal bytes; those of red, green and blue have to be searched for.
+    data = _chunk(b"IDAT", _packed(rows, zlib.Z_RLE if kind == _PALETTE else zlib.Z_DEFAULT_STRATEGY))
     return b"".join([_SIGNATURE, _chunk(b"IHDR", header), *before, data, _chunk(b"IEND", b"")])
 
 
-def _packed(rows: NDArray[Any]) -> bytes:
+def _packed(rows: NDArray[Any], strategy: int) -> bytes:
     """The rows, compressed: correlations are noise, in which a longer search finds nothing but runs of equal pixels."""
     import numpy as np
 
@@ -66,7 +67,7 @@ def _packed(rows: NDArray[Any]) -> bytes:
     filtered = np.empty((len(rows), rows.shape[1] + 1), dtype=np.uint8)
     filtered[:, 0] = np.where(same, _AS_ABOVE, _AS_IT_IS)
     filtered[:, 1:] = np.where(same[:, None], 0, rows)
-    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
     return packer.compress(filtered.tobytes()) + packer.flush()
 
 

@@ -41,6 +41,11 @@ _STYLES = {
 }
 _LABELS = 16
 """Width of the labels before sentences."""
+_DRAWING = Line(
+    DISTRIBUTION.title,
+    "how r is distributed, in widths of the isotropic null; see `gcx explain distribution`",
+    "legend",
+)
 _FIRST = 3
 """Columns that say which layer it is; the drawing of r comes after them, then the numbers."""
 _MARKS: Column[object] = Column(
@@ -63,7 +68,9 @@ class Terminal:
         if report.comparison is not None:
             return _joined([_comparison_lines(report, report.comparison, options)], options)
         blocks: list[Iterable[TextLine]] = [_model_lines(model, report.settings, options) for model in report.models]
-        beneath = [[*_sentences(lines, options)] for lines in (legend_lines(report.models), gate_lines(report))]
+        drawn = options.color and options.unicode and any(c.distribution for m in report.models for c in m.measured)
+        legend = (*legend_lines(report.models), *((_DRAWING,) if drawn else ()))
+        beneath = [[*_sentences(lines, options)] for lines in (legend, gate_lines(report))]
         return _joined([*blocks, *filter(None, beneath)], options)
 
     def render_listing(self, listing: Listing, options: RenderOptions) -> str:

@@ -13,10 +13,10 @@ import pytest
 from renderers.builders import HOSTILE, hostile_report, layer, model, picture, report, sample_layers
 
 import gcx
+from gcx import limits
 from gcx.contract import meanings
 from gcx.errors import printable
 from gcx.renderers.html import Html
-from gcx.renderers.html.layer_pictures import MOST
 from gcx.renderers.options import RenderOptions
 from gcx.results import LayerResult
 from gcx.settings import Settings
@@ -152,10 +152,25 @@ def test_many_layers_share_the_room_for_pictures():
     shown = picture(512, 1, 144)
     few = page(report(model((layer("a", (512, 16, 3, 3), picture=shown),))))
     assert 'width="512"' in few
-    many = tuple(layer(f"l{k}", (512, 16, 3, 3), picture=shown) for k in range(MOST + 5))
-    text = page(report(model(many[:1000])))
+    many = tuple(layer(f"l{k}", (512, 16, 3, 3), picture=shown) for k in range(1000))
+    text = page(report(model(many)))
     assert 'width="512"' not in text
     assert len(text) < 25e6
+
+
+def test_more_layers_than_a_page_has_room_for_are_counted(monkeypatch):
+    monkeypatch.setattr(limits, "PAGE_LAYERS", 5)
+    monkeypatch.setattr(limits, "PAGE_PICTURES", 2)
+    models = (
+        model(tuple(layer(f"l{k}", (8, 4, 3, 3), picture=picture(8, 1)) for k in range(4)), path=path)
+        for path in ("a.pt", "b.pt")
+    )
+    text = page(report(*models))
+    words = "".join(Reader(text).text)
+    assert "shown: 1 of 4 layers" in words
+    assert "4 of 4 convolutions" in words
+    assert text.count('<figure class="matrix">') == 2
+    assert "2 of these have no pictures here" in words
 
 
 @pytest.mark.parametrize("places", [{}, {"measure": "cosine"}])

@@ -10,6 +10,7 @@ import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from gcx import limits
 from gcx.renderers.cells import decimal
 from gcx.renderers.contact import common_limit
 from gcx.renderers.distribution import shares_in_widths
@@ -27,13 +28,13 @@ PIXELS = 12_000_000
 LARGEST, SMALLEST = 512, 64
 THUMBNAIL = 96
 """Pixels of a small matrix, at most."""
-MOST = 2000
-"""Layers with pictures; beyond, the page says so."""
 _LEVELS = 31
 _WIDE, _HIGH, _LOW = 320, 132, 64
 """Width of a plot, and heights, in its own units."""
 _BARS = 48
 """Groups of which each gets a bar."""
+_FEWEST = 12
+"""Layers that a profile has room for at least: of two, marks as wide as the page would say nothing."""
 _SPARK = 24
 """Steps of the small distribution in the table."""
 
@@ -43,7 +44,7 @@ class PictureBook:
 
     def __init__(self, report: Report) -> None:
         known = [layer.picture for model in report.models for layer in model.measured if layer.picture is not None]
-        drawn = known[:MOST]
+        drawn = known[: limits.PAGE_PICTURES]
         side = int((PIXELS / max(1, len(drawn))) ** 0.5)
         self._side = min(LARGEST, max(SMALLEST, side))
         self._drawn = {id(picture) for picture in drawn}
@@ -51,7 +52,7 @@ class PictureBook:
         self._label = "cosine" if report.settings.measure == "cosine" else "r"
 
     def of(self, layer: LayerResult) -> Picture | None:
-        """What is to be drawn of a layer: nothing of one beyond MOST."""
+        """What is to be drawn of a layer: nothing of one beyond `limits.PAGE_PICTURES`."""
         return layer.picture if id(layer.picture) in self._drawn else None
 
     def matrix(self, picture: Picture) -> str:
@@ -199,7 +200,7 @@ def depth_profile(layers: Sequence[LayerResult]) -> str:
     if len(points) < 2:
         return ""
     top = max(max(value, null) for _, value, null in points) * 1.06
-    step = 1000 / len(layers)
+    step = 1000 / max(len(layers), _FEWEST)
 
     def y(value: float) -> str:
         return f"{170 - 160 * value / top:.1f}"
@@ -237,7 +238,7 @@ def _ticks(reach: float) -> str:
 def _boundaries(picture: Picture) -> str:
     """The groups' boundaries over the matrix, where they can be seen."""
     inner, size = picture.edges[1:-1], picture.edges[-1]
-    if not 0 < len(inner) < LINES:
+    if not 0 < len(inner) < min(LINES, size - 1):  # of one filter per group every cell would have its frame
         return ""
     lines = "".join(f"M{edge} 0V{size}M0 {edge}H{size}" for edge in inner)
     thin = ' class="thin"' if len(inner) >= 16 else ""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from gcx.contract import number_at
 from gcx.renderers.cells import NOTHING, Cell, Column, Table, build_table, decimal
 from gcx.renderers.contact import caption
 from gcx.renderers.escape import html_text
 from gcx.renderers.html.elements import bands, cell, heading, plain_table, sentences, tag
-from gcx.renderers.html.layer_pictures import MOST, PictureBook, depth_profile, spark
+from gcx.renderers.html.layer_pictures import PictureBook, depth_profile, spark
 from gcx.renderers.html.panels import panel
 from gcx.renderers.prose import (
     Line,
-    coverage_text,
     model_lines,
     partition_line,
     partitions,
@@ -39,8 +39,8 @@ _LAYERS: tuple[Column[LayerResult], ...] = tuple(
 )
 """The table of every renderer, with the excess beside what it is made of."""
 
-_TILED = frozenset({"measured", "skipped", "within groups", "across groups", "kernels"})
-"""Sentences that the tiles say, with what was skipped."""
+_TILED = frozenset({"within groups", "across groups", "kernels"})
+"""Sentences that the tiles say."""
 _NOTES = 4
 """Notes on a file that are shown at once."""
 
@@ -100,17 +100,21 @@ def models_table(models: Sequence[ModelResult]) -> Iterator[str]:
 
 
 def model_section(
-    number: int, model: ModelResult, settings: Settings, pictures: PictureBook, *, titled: bool
+    number: int, model: ModelResult, settings: Settings, pictures: PictureBook, *, titled: bool, room: int
 ) -> Iterator[str]:
-    """Everything about one model; its layers have the ids m0-l0, m0-l1, …"""
+    """Everything about one model, of at most `room` layers; they have the ids m0-l0, m0-l1, …"""
+    whole, model = model, replace(model, layers=model.layers[:room])
     ids = {id(layer): f"m{number}-l{place}" for place, layer in enumerate(model.layers)}
     measured = model.measured
     drawn = any(layer.picture is not None for layer in measured)
     yield f'<section class="model" id="m{number}">'
     if titled:
         yield f'<h2 class="path">{html_text(model.path)} <small>{html_text(model.format)}</small></h2>'
-    yield from _tiles(model)
-    yield from _said(model_lines(model, settings))
+    yield from _tiles(whole)
+    yield from _said(model_lines(whole, settings))
+    if len(whole.layers) > len(model.layers):
+        text = f"shown: {len(model.layers)} of {len(whole.layers)} layers; choose others by --include or --top"
+        yield tag("p", f"{text}, or take the JSON for all", "unsure")
     if measured:
         profile = depth_profile(measured)
         if profile:
@@ -125,8 +129,9 @@ def model_section(
     yield from _left_out(model.left_out)
     if measured:
         yield tag("h3", "Layers")
-        if len(measured) > MOST:
-            yield tag("p", f"Only the first {MOST} have pictures; choose others by --include or --top.", "hint")
+        undrawn = sum(layer.picture is not None and pictures.of(layer) is None for layer in measured)
+        if undrawn:
+            yield tag("p", f"{undrawn} of these have no pictures here; choose them by --include or --top.", "hint")
         for layer in measured:
             yield from panel(ids[id(layer)], layer, pictures)
     yield "</section>"
@@ -170,9 +175,6 @@ def _tiles(model: ModelResult) -> Iterator[str]:
         for value, what, more in found
     )
     yield f'<ul class="tiles">{"".join(tiles)}</ul>'
-    if not model.measured or coverage.measured < coverage.convolutions - coverage.not_chosen:
-        lines = [Line("measured", coverage_text(coverage), "unsure")]
-        yield from sentences([*lines, *(Line("skipped", skipped_text(layer), "unsure") for layer in model.skipped)])
 
 
 def _thumbnails(layers: Sequence[LayerResult], ids: dict[int, str], pictures: PictureBook) -> Iterator[str]:

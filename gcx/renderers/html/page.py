@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from gcx import limits
 from gcx.contract import to_mapping
 from gcx.renderers.comparing import COMPARISON_COLUMNS, comparison_lines, gate_lines
 from gcx.renderers.html.elements import definition_rows, plain_table, sentences, tag
@@ -98,8 +99,10 @@ def _models(report: Report) -> Iterator[str]:
     if len(report.models) > 1:
         yield from models_table(report.models)
     titled = len(report.models) > 1 or report.comparison is not None
+    room = limits.PAGE_LAYERS
     for number, model in enumerate(report.models):
-        yield from model_section(number, model, report.settings, pictures, titled=titled)
+        yield from model_section(number, model, report.settings, pictures, titled=titled, room=max(room, 0))
+        room -= len(model.layers)
 
 
 def _explained(report: Report) -> Iterator[str]:
