@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from gcx.comparing import compare
     from gcx.groups import resolve_groups
     from gcx.pipeline import correlate, layers
+    from gcx.tracking import track
+    from gcx.tracking.tracker import Tracker
 
-__all__ = ["__version__", "compare", "correlate", "layers", "resolve_groups"]
+__all__ = ["Tracker", "__version__", "compare", "correlate", "layers", "resolve_groups", "track"]
 
 _HOMES = {
+    "Tracker": "gcx.tracking.tracker",
     "compare": "gcx.comparing",
     "correlate": "gcx.pipeline",
     "layers": "gcx.pipeline",
     "resolve_groups": "gcx.groups",
+    "track": "gcx.tracking",
 }
 
 

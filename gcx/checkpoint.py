@@ -72,6 +72,8 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     """What was chosen on the way, e.g. "weights from 'params'; the file also holds 'params_ema'"."""
     close: Callable[[], None] = field(default=_nothing, repr=False, compare=False)
+    epoch: int | None = None
+    """Number of the epoch (or step) at which it was saved, where the file says so."""
 
     def __enter__(self) -> Self:
         return self

@@ -37,6 +37,8 @@ class Extras:
     cluster: bool = False
     """Pictures show the filters of each group in the order of a hierarchical clustering."""
     distributions: bool = False
+    pvalues: bool = True
+    """The permutation test of each delta, which costs more than all else of a small layer."""
     sink: MatrixSink | None = None
     progress: Progress | None = None
 
@@ -55,7 +57,7 @@ def measure_model(path: str, format_: str, assembly: Assembly, settings: Setting
             extras.progress(layer.name, number, len(assembly.chosen))
         result, state = _measure_layer(layer, settings, extras, induced.get(layer.name))
         layers.append(result)
-        if state is not None:
+        if state is not None and extras.pvalues:
             states[layer.name] = state
     tested = tuple(_with_pvalues(layers, states, settings))
     measured = [layer for layer in tested if isinstance(layer, LayerResult)]

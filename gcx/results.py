@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from gcx.comparison import Comparison, Gate, Violation
 from gcx.conv_layer import Confidence, GroupsFrom
 from gcx.settings import Settings
+from gcx.training_run import Track
 from gcx.version import SCHEMA, __version__
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ class Report:
     settings: Annotated[Settings, "the effective settings"]
     models: Annotated[tuple[ModelResult, ...], "one per checkpoint"]
     comparison: Annotated[Comparison | None, "derived by compare"] = None
-    track: Annotated[None, "derived by track"] = None
+    track: Annotated[Track | None, "derived by track"] = None
     gates: Annotated[tuple[Gate, ...], "the rules of --fail-if and how they went"] = ()
     violations: Annotated[tuple[Violation, ...], "every crossing of a gate"] = ()
     exit_code: Annotated[int, "the process's exit status: 0 fine, 1 gate crossed, 3 inconclusive"] = 0

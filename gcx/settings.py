@@ -38,5 +38,9 @@ class Settings:
         False
     )
     n_draws: Annotated[int, "compare: random channel subsets behind a dimension-matched value"] = 20
+    order: Annotated[
+        Literal["name", "mtime", "file"] | None,
+        "track: what checkpoints are ordered by; null takes the number in the name, else that in the file",
+    ] = None
     fail_if: Annotated[tuple[str, ...], "gates: a layer or model for which one is true is a violation"] = ()
     exit_zero: Annotated[bool, "violations leave the exit code as it is"] = False

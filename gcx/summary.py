@@ -49,6 +49,16 @@ def mean_of(values: Iterable[float | None]) -> float | None:
     return sum(value for value in known if value is not None) / len(known)
 
 
+def mean_known(values: Iterable[float | None]) -> float | None:
+    """The mean of those that are known; None of none.
+
+    >>> mean_known([1.0, None, 2.0]), mean_known([None])
+    (1.5, None)
+    """
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
 def mean_at(layers: Sequence[LayerResult], path: str) -> float | None:
     """Mean over runs of the number at a dotted path of a layer."""
     return mean_of(number_at(layer, path) for layer in layers)

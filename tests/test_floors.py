@@ -16,13 +16,14 @@ GROUND = {
     "checkpoint",
     "conv_layer",
     "comparison",
+    "training_run",
     "results",
     "contract",
     "filter_bank",
 }
 WINGS = {"readers", "measures", "renderers"}
 JOINTS = {"extract", "groups"}
-SPINE = {"assembly", "summary", "measuring", "pipeline", "comparing", "gate", "filters"}
+SPINE = {"assembly", "summary", "measuring", "pipeline", "comparing", "gate", "filters", "tracking"}
 FRONT = {"cli", "__main__", "__init__"}
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),

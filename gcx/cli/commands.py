@@ -46,6 +46,11 @@ Examples:
   gcx compare dense.pt grouped.pt
   gcx compare 'runs/dense-*.pt' 'runs/grouped-*.pt' --groups 'candidate:conv*=4'
   gcx compare baseline.json model.pt --fail-if 'change.within.mean_r2 > 10%'"""
+TRACK_EXAMPLES = """\b
+Examples:
+  gcx track runs/a/
+  gcx track 'runs/a/epoch-*.pt' --export run.html --export run.png
+  gcx track runs/a/ --order mtime --format json --fail-if 'summary.excess_within > .02'"""
 LAYERS_EXAMPLES = """\b
 Examples:
   gcx layers model.pt
@@ -67,6 +72,7 @@ def register(app: typer.Typer) -> None:
     """Add every command to the program."""
     app.command(epilog=CORRELATE_EXAMPLES)(correlate)
     app.command(epilog=COMPARE_EXAMPLES)(compare)
+    app.command(epilog=TRACK_EXAMPLES)(track)
     app.command(epilog=LAYERS_EXAMPLES)(layers)
     app.command(epilog=FILTERS_EXAMPLES)(filters)
     app.command(epilog=EXPLAIN_EXAMPLES)(explain)
@@ -206,6 +212,63 @@ def compare(
     return report.exit_code
 
 
+def track(
+    checkpoints: opt.Checkpoints,
+    order: opt.WhichOrder = None,
+    groups: opt.Groups = [],  # noqa: B006
+    include: opt.Include = [],  # noqa: B006
+    exclude: opt.Exclude = [],  # noqa: B006
+    measure: opt.WhichMeasure = opt.Measure.pearson,
+    weights: opt.WhichWeights = opt.Weights.plain,
+    strict_groups: opt.StrictGroups = False,
+    fold_sign: opt.FoldSign = False,
+    fold_scale: opt.FoldScale = False,
+    n_resamples: opt.Resamples = None,
+    seed: opt.Seed = 0,
+    fail_if: opt.FailIf = [],  # noqa: B006
+    exit_zero: opt.ExitZero = False,
+    format_: opt.Format = "terminal",
+    export: opt.Exports = [],  # noqa: B006
+    theme: opt.WhichTheme = opt.Theme.light,
+    threads: opt.Threads = 1,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> int:
+    """Follow one training run along its checkpoints: the same numbers along time, and what breaks the run.
+
+    A rule of --fail-if is about every checkpoint.
+    """
+    _limit_threads(threads)
+    from gcx.measuring import Extras
+    from gcx.tracking import track as followed
+
+    settings = Settings(
+        measure=measure.value,
+        groups=opt.declared_groups(groups),
+        include=tuple(include),
+        exclude=tuple(exclude),
+        weights=weights.value,
+        fold_sign=fold_sign,
+        fold_scale=fold_scale,
+        strict_groups=strict_groups,
+        n_resamples=n_resamples,
+        seed=seed,
+        order=None if order is None else order.value,
+        fail_if=tuple(fail_if),
+        exit_zero=exit_zero,
+    )
+    plan = _OutputPlan(format_, export)
+    plan.refuse_matrices()
+    with _progress(quiet) as progress:
+        extras = Extras(progress=progress, pictures=plan.needs_pages)
+        report = followed(*checkpoints, settings=settings, extras=extras)
+    rendered = plan.render(report, theme.value)
+    plan.append_summary(report)
+    plan.write(rendered)
+    say(_talk(report))
+    return report.exit_code
+
+
 def layers(
     models: opt.Models,
     groups: opt.Groups = [],  # noqa: B006
@@ -309,6 +372,21 @@ class _OutputPlan:
         """A terminal with colour and more than ASCII has room for one small drawing per layer."""
         options = render_options("light", for_stdout=True)
         return self._stdout.name == "terminal" and options.color and options.unicode
+
+    @property
+    def needs_pages(self) -> bool:
+        """Whether a page is wanted, the one format that shows layers beside a run."""
+        renderers = [self._stdout, *(renderer for _, renderer in self._files)]
+        return any(renderer.needs_pictures and not renderer.binary for renderer in renderers)
+
+    def refuse_matrices(self) -> None:
+        """A run has too many matrices for a file or folder.
+
+        Raises:
+            UsageError: full matrices or a folder of heatmaps are wanted.
+        """
+        if self._folders or self._matrices:
+            raise UsageError("track writes no matrices", cure="use `gcx correlate` on one checkpoint")
 
     def refuse_figures(self) -> None:
         """A comparison is no picture of one model.

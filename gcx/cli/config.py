@@ -35,11 +35,12 @@ KEYS: Mapping[str, type] = {
     "map": list,
     "filters": bool,
     "n-draws": int,
+    "order": str,
 }
 """What a file may set: everything that changes a number or the exit code."""
 RULES_VARIABLE = "GCX_FAIL_IF"
 """Rules hold blanks, so this variable holds one to a line, or several parted by `;`."""
-COMMANDS = ("correlate", "compare", "layers")
+COMMANDS = ("correlate", "compare", "layers", "track")
 """Commands that take settings; a table of such a name is for one of them."""
 KERNELS = "filters"
 """A command that takes settings and has no table of its own: the name is that of a setting of `compare`."""

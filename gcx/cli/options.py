@@ -197,6 +197,33 @@ Draws = Annotated[
         help="Random channel subsets behind a value at equal dimension.",
     ),
 ]
+
+
+class Order(StrEnum):
+    """Choices of --order."""
+
+    name = "name"
+    mtime = "mtime"
+    file = "file"
+
+
+Checkpoints = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CHECKPOINT", show_default=False, help="Checkpoints of one run: files, a folder, a quoted glob."
+    ),
+]
+WhichOrder = Annotated[
+    Order | None,
+    typer.Option(
+        "--order",
+        show_default=False,
+        envvar="GCX_ORDER",
+        show_envvar=False,
+        help="Order by the number in the name, the time of change, or the number inside the file. "
+        "[default: name, else file]",
+    ),
+]
 Sort = Annotated[
     str | None,
     typer.Option(

@@ -41,6 +41,8 @@ class Run:
     result: ModelResult
     model: Any
     """What to open again for the weights; None for a saved report."""
+    epoch: int | None = None
+    """When it was saved, where the file says so."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def read_arm(role: Role, given: Any, settings: Settings, extras: Extras) -> Arm:
     own = replace(settings, groups=tuple(_own_groups(role, settings.groups)))
     runs: list[Run] = []
     assemblies: list[Assembly] = []
-    for model in _models(given):
+    for model in models_of(given):
         report = _saved_report(model)
         if report is not None:
             runs += [Run(_only_chosen(result, own), None) for result in _checked(report, model, own).models]
@@ -90,7 +92,8 @@ def read_arm(role: Role, given: Any, settings: Settings, extras: Extras) -> Arm:
         with open_model(model, own) as checkpoint, located(checkpoint):
             assembly = assemble(checkpoint, own)
             path = shown_path(checkpoint.path)
-            runs.append(Run(measure_model(path, checkpoint.format, assembly, own, extras), model))
+            result = measure_model(path, checkpoint.format, assembly, own, extras)
+            runs.append(Run(result, model, checkpoint.epoch))
         assemblies.append(assembly)
     arm = Arm(role, _shown(given, runs), own, tuple(runs), tuple(assemblies))
     _check_runs(arm)
@@ -131,15 +134,21 @@ def _own_groups(role: Role, groups: tuple[tuple[str, int], ...]) -> Iterator[tup
             yield rest, count
 
 
-def _models(given: Any) -> Sequence[Any]:
+def models_of(given: Any) -> Sequence[Any]:
+    """What a path, a folder, a glob, an object or a list of those stands for: one model each, files in natural order.
+
+    Raises:
+        UsageError: nothing is there.
+        LimitError: more than `RUNS`.
+    """
     if isinstance(given, (list, tuple)):
-        models = [model for one in given for model in _models(one)]
+        models = [model for one in given for model in models_of(one)]
     elif isinstance(given, (str, os.PathLike)):
         models = _files(os.fspath(given))
     else:
         models = [given]
     if not models:
-        raise UsageError("an arm has no run", cure="name a checkpoint")
+        raise UsageError("no model given", cure="name a checkpoint")
     if len(models) > limits.RUNS:
         raise LimitError(f"{len(models)} runs in one arm: more than limits.RUNS = {limits.RUNS}")
     return models
@@ -221,8 +230,9 @@ def _no_constant(name: str) -> NoReturn:
 def _checked(report: Report, model: Any, settings: Settings) -> Report:
     """Refuse a report that cannot be compared with what these settings measure."""
     path = model if isinstance(model, str) else None
-    if report.comparison is not None:
-        raise UsageError("is the report of a comparison", path=path, cure="give the JSON report of `gcx correlate`")
+    for derived, what in ((report.comparison, "a comparison"), (report.track, "a training run")):
+        if derived is not None:
+            raise UsageError(f"is the report of {what}", path=path, cure="give the JSON report of `gcx correlate`")
     if not report.models:
         raise UsageError("is a report of no model", path=path)
     for layer in (layer for result in report.models for layer in result.measured):

@@ -8,6 +8,7 @@ from math import sqrt
 
 from gcx.comparing.arms import Arm
 from gcx.comparing.pairing import Pair
+from gcx.results import LayerResult
 
 SAME = 5.0
 """Standard deviations beyond which filters of one index belong together: chance gives this once in 3 million times."""
@@ -39,31 +40,44 @@ def find_lineage(reference: Arm, candidate: Arm, pairs: Sequence[Pair]) -> Linea
     Raises:
         CheckpointError: weights cannot be read again.
     """
-    nothing = tuple(LayerLineage() for _ in pairs)
     if len(reference.runs) > 1 or len(candidate.runs) > 1:
+        nothing = tuple(LayerLineage() for _ in pairs)
         return Lineage(None, None, nothing, ("lineage is null: it is known of one run against one",))
+    return lineage_of(reference, candidate, [(pair.reference[0], pair.candidate[0]) for pair in pairs])
+
+
+def lineage_of(
+    reference: Arm, candidate: Arm, layers: Sequence[tuple[LayerResult, LayerResult]], *, errors: bool = True
+) -> Lineage:
+    """Compare the filters of layers that belong together, of one run and another; `errors` asks for `paired_se`.
+
+    Raises:
+        CheckpointError: weights cannot be read again.
+    """
     if not (reference.has_weights and candidate.has_weights):
+        nothing = tuple(LayerLineage() for _ in layers)
         return Lineage(None, None, nothing, ("lineage is null: weights needed, and an arm is a saved report",))
-    layers = _compared(reference, candidate, pairs)
-    known = [layer.z for layer in layers if layer.z is not None]
+    found = _compared(reference, candidate, layers, errors)
+    known = [layer.z for layer in found if layer.z is not None]
     if not known:
-        return Lineage(None, None, layers, ("lineage is null: no matched layers of one shape with three filters",))
+        return Lineage(None, None, found, ("lineage is null: no matched layers of one shape with three filters",))
     z = sum(known) / sqrt(len(known))
-    return Lineage(z > SAME, z, layers)
+    return Lineage(z > SAME, z, found)
 
 
-def _compared(reference: Arm, candidate: Arm, pairs: Sequence[Pair]) -> tuple[LayerLineage, ...]:
+def _compared(
+    reference: Arm, candidate: Arm, layers: Sequence[tuple[LayerResult, LayerResult]], errors: bool
+) -> tuple[LayerLineage, ...]:
     from gcx.measures import measure_lineage, paired_se
 
     found = []
     with reference.layers(0) as ours, candidate.layers(0) as theirs:
-        for pair in pairs:
-            first, second = pair.reference[0], pair.candidate[0]
+        for first, second in layers:
             if (first.weight_shape, first.groups) != (second.weight_shape, second.groups):
                 found.append(LayerLineage())
                 continue
             before, after = ours[first.name].filters(), theirs[second.name].filters()
             measure = reference.settings.measure
             z, r = measure_lineage(before, after, measure)
-            found.append(LayerLineage(z, tuple(r), paired_se(before, after, measure)))
+            found.append(LayerLineage(z, tuple(r), paired_se(before, after, measure) if errors else None))
     return tuple(found)

@@ -16,7 +16,7 @@ from gcx.checkpoint import Checkpoint, ConvSpec, TensorRef
 from gcx.errors import CheckpointError, printable
 from gcx.readers.base import ReadOptions
 from gcx.readers.live_tensors import live_reference, numbers_of
-from gcx.readers.names import module_of, present, shown_names
+from gcx.readers.names import module_of, present, saved_epoch, shown_names
 from gcx.readers.torch.weight_sets import KNOWN
 
 _WRAPPER_CLASSES = frozenset({"DataParallel", "DistributedDataParallel", "OptimizedModule"})
@@ -89,7 +89,7 @@ def from_state_dict(state: Mapping[str, Any], options: ReadOptions | None = None
     found, more, averaged = _unwrapped(state, options)
     if not isinstance(found, Mapping):
         checkpoint = from_module(found)
-        return replace(checkpoint, notes=more)
+        return replace(checkpoint, notes=more, epoch=saved_epoch(state))
     refs: dict[str, TensorRef] = {}
     for name, value in found.items():
         ref = live_reference(name, value)
@@ -101,7 +101,7 @@ def from_state_dict(state: Mapping[str, Any], options: ReadOptions | None = None
     if state and not refs:
         raise CheckpointError("maps no name to a tensor", path="state_dict", cure="give model.state_dict()")
     tensors, notes = present(refs, ReadOptions() if averaged else options)
-    return Checkpoint("state_dict", "state-dict", tensors, notes=more + notes)
+    return Checkpoint("state_dict", "state-dict", tensors, notes=more + notes, epoch=saved_epoch(state))
 
 
 def _unwrapped(state: Mapping[str, Any], options: ReadOptions) -> tuple[Any, tuple[str, ...], bool]:

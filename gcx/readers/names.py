@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gcx.checkpoint import TensorRef
 from gcx.errors import CheckpointError, UsageError, printable
@@ -150,3 +151,21 @@ def check_beside(name: str, what: str) -> None:
             f"names {what} that is not a plain file name: '{printable(name, 100)}'",
             cure="put it into the same folder",
         )
+
+
+EPOCHS = ("epoch", "epochs", "current_epoch", "global_step", "step", "iteration", "iter")
+"""Keys under which training scripts keep when a checkpoint was saved, the likeliest first."""
+_LAST_EPOCH = 10**12
+
+
+def saved_epoch(values: Mapping[Any, Any]) -> int | None:
+    """When a checkpoint was saved, of what stands beside its weights.
+
+    >>> saved_epoch({"step": 500, "epoch": 3, "state_dict": {}}), saved_epoch({"epoch": True}), saved_epoch({})
+    (3, None, None)
+    """
+    for key in EPOCHS:
+        value = values.get(key)
+        if type(value) is int and 0 <= value < _LAST_EPOCH:
+            return value
+    return None

@@ -15,10 +15,10 @@ from gcx.errors import CheckpointError, LimitError, printable
 from gcx.limits import NESTING, TENSORS
 from gcx.readers.base import ReadOptions, Source
 from gcx.readers.foreign import ARRAYS
-from gcx.readers.names import module_of, no_moving_average, present, shard_note, shown_names
+from gcx.readers.names import module_of, no_moving_average, present, saved_epoch, shard_note, shown_names
 from gcx.readers.torch.storages import ReadBytes, reference
 from gcx.readers.torch.values import Pairs, Placeholder, Tensor
-from gcx.readers.torch.weight_sets import KNOWN, UNKNOWN, Walk, WeightSet
+from gcx.readers.torch.weight_sets import KNOWN, UNKNOWN, Walk, WeightSet, by_text
 from gcx.readers.torch.work import Work
 
 
@@ -64,7 +64,15 @@ def checkpoint_of(parsed: Parsed, source: Source, options: ReadOptions) -> Check
     if len(tensors) > TENSORS:
         raise LimitError(f"has more than {TENSORS} tensors, limit TENSORS")
     kind = "torch-module" if any(one.module for one in chosen) else "torch-state-dict"
-    return Checkpoint(source.path, kind, tensors, convs, parsed.notes + notes + shard_note(source.path), source.close)
+    return Checkpoint(
+        source.path,
+        kind,
+        tensors,
+        convs,
+        parsed.notes + notes + shard_note(source.path),
+        source.close,
+        saved_epoch(by_text(parsed.root.items)) if type(parsed.root) is Pairs else None,
+    )
 
 
 def _shown(

@@ -22,6 +22,7 @@ from gcx.renderers.markdown import Markdown
 from gcx.renderers.options import RenderOptions
 from gcx.renderers.tables import COLUMNS, DISTRIBUTION, PARTITION_COLUMNS
 from gcx.renderers.terminal import Terminal
+from gcx.renderers.tracking import CHECKPOINT_COLUMNS, SERIES_COLUMNS
 from gcx.results import Listing, Report
 
 __all__ = [
@@ -84,6 +85,8 @@ PRINTED_COLUMNS: tuple[Column[Any], ...] = (
     *(column for column in PARTITION_COLUMNS if column.key not in {known.key for known in COLUMNS}),
     *(column for column in LISTING_COLUMNS if column.key not in {known.key for known in COLUMNS}),
     *COMPARISON_COLUMNS,
+    *CHECKPOINT_COLUMNS,
+    *(column for column in SERIES_COLUMNS if column.key not in {known.key for known in COLUMNS}),
 )
 """Every column of any table, once: what `gcx explain` can say of a `heading` or a `key`."""
 

@@ -13,10 +13,13 @@ from gcx.contract import meanings, to_mapping
 from gcx.renderers.escape import csv_text
 from gcx.renderers.options import RenderOptions
 from gcx.results import LayerResult, ListedLayer, Listing, Report
+from gcx.training_run import Track
 
 _PAIRS = {"ci95": ("low", "high"), "change_ci95": ("low", "high"), "max_abs_pair": ("first", "second")}
 """Keys that hold two numbers become two columns, `within.ci95.low` and so on."""
 _SHAPES = frozenset({"weight_shape", "stored_shape"})
+_PLACES = ("epoch", "architecture", "lineage", "lineage_z")
+"""Where in a training run a checkpoint stands."""
 _ELSEWHERE = "within.per_group"
 """One row per group would be another table; it stands in the JSON."""
 
@@ -30,10 +33,12 @@ class Csv:
     needs_pictures = False
 
     def render(self, report: Report, options: RenderOptions) -> str:  # noqa: ARG002 - looks have no say in data
-        """Every layer of every model; of a comparison every pair."""
+        """Every layer of every model; of a comparison every pair; of a run with epoch and lineage."""
         if report.comparison is not None:
             pairs = ((report.comparison.candidate, to_mapping(layer)) for layer in report.comparison.layers)
             return _written(layer_keys(LayerComparison), pairs)
+        if report.track is not None:
+            return _written((*_PLACES, *layer_keys(LayerResult, also="reason")), _tracked(report, report.track))
         rows = ((model.path, to_mapping(layer)) for model in report.models for layer in model.layers)
         return _written(layer_keys(LayerResult, also="reason"), rows)
 
@@ -41,6 +46,13 @@ class Csv:
         """Every convolution of every model."""
         rows = ((model.path, to_mapping(layer)) for model in listing.models for layer in model.layers)
         return _written(layer_keys(ListedLayer), rows)
+
+
+def _tracked(report: Report, track: Track) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every layer of every checkpoint, with where in the run it stands."""
+    for model, checkpoint in zip(report.models, track.checkpoints, strict=True):
+        place = {key: getattr(checkpoint, key) for key in _PLACES}
+        yield from ((model.path, place | to_mapping(layer)) for layer in model.layers)
 
 
 @cache

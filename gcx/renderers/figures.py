@@ -14,6 +14,7 @@ from gcx.renderers.contact import DPI, contact_figure
 from gcx.renderers.heatmap import heatmap_figure
 from gcx.renderers.options import RenderOptions
 from gcx.renderers.png import rgb_png
+from gcx.renderers.run_figure import run_figure
 from gcx.renderers.theme import PALETTES, Palette
 from gcx.results import Report
 
@@ -43,7 +44,7 @@ class FigureFormat:
     needs_pictures: bool = True
 
     def render(self, report: Report, options: RenderOptions) -> bytes:
-        """A heatmap of the only layer that has a picture, or a contact sheet of all."""
+        """A heatmap of the only layer with a picture, a contact sheet of several, or the lines of a training run."""
         with quiet_matplotlib():
             return saved(report_figure(report, PALETTES[options.theme]), self.name)
 
@@ -53,6 +54,8 @@ FIGURES: tuple[FigureFormat, ...] = tuple(FigureFormat(name, (f".{name}",)) for 
 
 def report_figure(report: Report, palette: Palette) -> Figure:
     """The figure that shows a report; one without pictures says so."""
+    if report.track is not None:
+        return run_figure(report.track, palette)
     drawn = [layer for model in report.models for layer in model.measured if layer.picture is not None]
     if len(drawn) == 1 and drawn[0].picture is not None:
         return heatmap_figure(drawn[0], drawn[0].picture, palette, report.settings.measure)

@@ -19,10 +19,13 @@ from gcx.renderers.prose import (
     model_lines,
     partition_line,
     partitions,
+    plural,
 )
 from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
+from gcx.renderers.tracking import CHECKPOINT_COLUMNS, SERIES_COLUMNS, checkpoint_rows, series_rows, track_lines
 from gcx.results import Listing, ModelListing, ModelResult, Report
 from gcx.settings import Settings
+from gcx.training_run import Track
 
 
 class Markdown:
@@ -37,6 +40,8 @@ class Markdown:
         """One section per model."""
         if report.comparison is not None:
             return _joined([_comparison_lines(report, report.comparison)])
+        if report.track is not None:
+            return _joined([_track_lines(report, report.track)])
         sections: list[Iterable[str]] = [_model_lines(model, report.settings) for model in report.models]
         beneath = [[*map(_sentence, lines)] for lines in (legend_lines(report.models), gate_lines(report))]
         return _joined([*sections, *filter(None, beneath)])
@@ -69,6 +74,20 @@ def _comparison_lines(report: Report, comparison: Comparison) -> Iterator[str]:
     if comparison.layers:
         yield from _table(build_table(COMPARISON_COLUMNS, comparison.layers), [""] * len(comparison.layers))
     for line in (*comparison_lines(report), *gate_lines(report)):
+        yield _sentence(line)
+
+
+def _track_lines(report: Report, track: Track) -> Iterator[str]:
+    count = plural(len(track.checkpoints), "checkpoint")
+    yield f"### {markdown_code(report.models[0].path)} to {markdown_code(report.models[-1].path)} ({count})"
+    yield ""
+    for table in (
+        build_table(CHECKPOINT_COLUMNS, checkpoint_rows(report, track)),
+        build_table(SERIES_COLUMNS, series_rows(track)),
+    ):
+        if table.rows:
+            yield from _table(table, [""] * len(table.rows))
+    for line in (*track_lines(report), *gate_lines(report)):
         yield _sentence(line)
 
 

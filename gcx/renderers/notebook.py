@@ -18,8 +18,10 @@ from gcx.renderers.prose import (
     partitions,
 )
 from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
+from gcx.renderers.tracking import CHECKPOINT_COLUMNS, SERIES_COLUMNS, checkpoint_rows, series_rows, track_lines
 from gcx.results import ModelResult, Report
 from gcx.settings import Settings
+from gcx.training_run import Track
 
 
 def notebook_html(report: Report) -> str:
@@ -30,8 +32,21 @@ def notebook_html(report: Report) -> str:
         said = map(_sentence, (*comparison_lines(report), *gate_lines(report)))
         title = f"{report.comparison.candidate} against {report.comparison.reference}"
         return "\n".join([f"<h4>{html_text(title)}</h4>", *table, *said])
+    if report.track is not None:
+        return "\n".join(_track_lines(report, report.track))
     lines = [line for model in report.models for line in _model_lines(model, report.settings)]
     return "\n".join([*lines, *map(_sentence, (*legend_lines(report.models), *gate_lines(report)))])
+
+
+def _track_lines(report: Report, track: Track) -> Iterator[str]:
+    yield f"<h4>{html_text(report.models[0].path)} to {html_text(report.models[-1].path)}</h4>"
+    for table in (
+        build_table(CHECKPOINT_COLUMNS, checkpoint_rows(report, track)),
+        build_table(SERIES_COLUMNS, series_rows(track)),
+    ):
+        if table.rows:
+            yield from _table(table, [""] * len(table.rows))
+    yield from map(_sentence, (*track_lines(report), *gate_lines(report)))
 
 
 def _model_lines(model: ModelResult, settings: Settings) -> Iterator[str]:

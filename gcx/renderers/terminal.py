@@ -24,8 +24,10 @@ from gcx.renderers.prose import (
     plural,
 )
 from gcx.renderers.tables import COLUMNS, DISTRIBUTION, PARTITION_COLUMNS
+from gcx.renderers.tracking import CHECKPOINT_COLUMNS, SERIES_COLUMNS, TREND, checkpoint_rows, series_rows, track_lines
 from gcx.results import Listing, ModelListing, ModelResult, Report
 from gcx.settings import Settings
+from gcx.training_run import Track
 
 _STYLES = {
     "plain": "",
@@ -67,6 +69,8 @@ class Terminal:
         """One table per model, and beneath it what was covered, skipped and assumed."""
         if report.comparison is not None:
             return _joined([_comparison_lines(report, report.comparison, options)], options)
+        if report.track is not None:
+            return _joined([_track_lines(report, report.track, options)], options)
         blocks: list[Iterable[TextLine]] = [_model_lines(model, report.settings, options) for model in report.models]
         drawn = options.color and options.unicode and any(c.distribution for m in report.models for c in m.measured)
         legend = (*legend_lines(report.models), *((_DRAWING,) if drawn else ()))
@@ -112,6 +116,21 @@ def _comparison_lines(report: Report, comparison: Comparison, options: RenderOpt
         yield from table_lines(table, options.width, unicode=options.unicode)
         yield ()
     yield from _sentences((*comparison_lines(report), *gate_lines(report)), options)
+
+
+def _track_lines(report: Report, track: Track, options: RenderOptions) -> Iterator[TextLine]:
+    first, last = report.models[0].path, report.models[-1].path
+    yield from _heading(f"{first} to {last}", f"{plural(len(track.checkpoints), 'checkpoint')}", options)
+    # Bars that the encoding cannot show would be a row of question marks.
+    columns = [column for column in SERIES_COLUMNS if options.unicode or column.key != TREND]
+    for table in (
+        build_table(CHECKPOINT_COLUMNS, checkpoint_rows(report, track)),
+        build_table(columns, series_rows(track)),
+    ):
+        if table.rows:
+            yield from table_lines(table, options.width, unicode=options.unicode)
+            yield ()
+    yield from _sentences((*track_lines(report), *gate_lines(report)), options)
 
 
 def _listing_lines(model: ModelListing, options: RenderOptions) -> Iterator[TextLine]:

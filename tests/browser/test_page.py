@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser.chromium import Page, browser
 from renderers.builders import HOSTILE, hostile_report, layer, model, picture, report, sample_layers
 
 import gcx
 from gcx.errors import printable
+from gcx.measuring import Extras
 from gcx.renderers.html import Html
 from gcx.renderers.options import RenderOptions
 from gcx.results import LayerResult, Report
@@ -284,4 +286,27 @@ def test_a_comparison_is_a_page_too(chromium, tmp_path):
     page.open(path)
     assert "Comparison" in page.run("document.querySelector('main h2').textContent")
     assert page.complaints == []
+    page.close()
+
+
+def test_a_training_run_on_the_page(chromium, tmp_path):
+    rng = np.random.default_rng(0)
+    start = {name: rng.normal(size=(16, 4, 3, 3)) for name in ("a.weight", "<b>.weight")}
+    run = [{name: weight + 0.2 * k for name, weight in start.items()} | {"epoch": k} for k in range(4)]
+    path = tmp_path / "run.html"
+    made = gcx.track(*run, groups={"*": 2}, extras=Extras(pictures=True))
+    path.write_text(Html().render(made, RenderOptions()), "utf-8")
+    page = Page(chromium)
+    page.open(path)
+    series = (
+        "Array.from(document.querySelectorAll('table.series tbody tr:not([hidden])')).map(r => r.cells[0].innerText)"
+    )
+    assert page.run(series) == ["a", "<b>"]
+    page.run("const s = document.getElementById('search'); s.value = '<b'; s.dispatchEvent(new Event('input'))")
+    assert page.run(series) == ["<b>"]
+    assert page.run("document.querySelectorAll('details.layer .matrix img').length") == 2
+    for width in WIDTHS.values():
+        page.resize(width)
+        assert page.run("document.documentElement.scrollWidth <= window.innerWidth")
+    assert (page.complaints, page.requests) == ([], [])
     page.close()

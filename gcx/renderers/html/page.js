@@ -15,6 +15,9 @@
     return { row, panel, text: name.toLowerCase(), flags: (row.dataset.f || "").split(" "), tile: tiles.get(ident) };
   });
 
+  // The rows of a training run are the same layers: they follow the name that is typed.
+  const series = all("table.series > tbody > tr");
+
   function show() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
@@ -23,6 +26,7 @@
       count += hit;
       for (const part of [layer.row, layer.panel, layer.tile]) if (part) part.hidden = !hit;
     }
+    for (const row of series) row.hidden = !words.every((word) => row.cells[0].textContent.toLowerCase().includes(word));
     get("count").textContent = `${count} of ${layers.length} layers`;
   }
   search.addEventListener("input", show);

@@ -1,6 +1,6 @@
 """The page around the sections: what may run and load (nothing but its own script), the bar on top, the glossary.
 
-To add a view of a report (a run over training, say): one function that yields its HTML, one entry in `SECTIONS`.
+To add a view of a report: one function that yields its HTML, one entry in `SECTIONS`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from gcx.renderers.html.elements import definition_rows, plain_table, sentences,
 from gcx.renderers.html.glossary import NULLS, glossary
 from gcx.renderers.html.layer_pictures import PictureBook
 from gcx.renderers.html.model_section import model_section, models_table
+from gcx.renderers.html.run_section import run_section
 from gcx.renderers.options import RenderOptions
 from gcx.renderers.prose import legend_lines
 from gcx.results import Report
@@ -72,6 +74,8 @@ def _title(report: Report) -> str:
     if report.comparison is not None:
         return f"{report.comparison.candidate} against {report.comparison.reference}"
     names = [model.path for model in report.models]
+    if report.track is not None:
+        return f"{names[0]} to {names[-1]}"
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -95,10 +99,13 @@ def _gates(report: Report) -> Iterator[str]:
 
 
 def _models(report: Report) -> Iterator[str]:
+    if report.track is not None:  # the run has been shown; of its checkpoints the last one's layers
+        report = replace(report, models=report.models[-1:])
+        yield tag("h2", "The last checkpoint")
     pictures = PictureBook(report)
     if len(report.models) > 1:
         yield from models_table(report.models)
-    titled = len(report.models) > 1 or report.comparison is not None
+    titled = len(report.models) > 1 or report.comparison is not None or report.track is not None
     room = limits.PAGE_LAYERS
     for number, model in enumerate(report.models):
         yield from model_section(number, model, report.settings, pictures, titled=titled, room=max(room, 0))
@@ -129,7 +136,14 @@ def _setting(value: object) -> str:
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
-SECTIONS: tuple[Callable[[Report], Iterable[str]], ...] = (_comparison, _gates, _models, _explained, _settings)
+SECTIONS: tuple[Callable[[Report], Iterable[str]], ...] = (
+    _comparison,
+    run_section,
+    _gates,
+    _models,
+    _explained,
+    _settings,
+)
 """What a page shows, in order; a section without anything to show yields nothing."""
 
 
