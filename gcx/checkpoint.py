@@ -72,6 +72,8 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     """What was chosen on the way, e.g. "weights from 'params'; the file also holds 'params_ema'"."""
     close: Callable[[], None] = field(default=_nothing, repr=False, compare=False)
+    others: Mapping[str, str] = field(default_factory=dict)
+    """By tensor name: those of rank >= 3 that the file itself states to be no convolutions, and what they are."""
 
     def __enter__(self) -> Self:
         return self
