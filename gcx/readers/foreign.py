@@ -178,6 +178,8 @@ def _known_text(text: str) -> tuple[str, str]:
         code = re.search(r"<Code>([A-Za-z]{1,40})</Code>", text)
         return f"is an XML page{f' ({code[1]})' if code else ''}", AGAIN
     if text.startswith(("{", "[")):
+        if '"weight_map"' in text and '.weights.h5"' in text:
+            return "is the index of Keras weights in several files", "name one of its .weights.h5 files"
         if '"architectures"' in text or '"model_type"' in text or '"class_name"' in text:
             return "is a model's configuration (JSON) without weights", "name the checkpoint beside it"
         return f"is JSON, not a checkpoint: {_shown(text)}", "name a checkpoint"

@@ -23,6 +23,8 @@ _OTHERS = (
     " TimeDistributed Bidirectional UnitNormalization"
 )
 _OTHER = frozenset(_OTHERS.split())
+WRAPPERS = frozenset({"Bidirectional", "SpectralNormalization", "TimeDistributed"})
+"""Classes whose weights are those of the layer within, which older files store under the wrapper's name."""
 _CLASSES = (
     *(f"{how}Conv{rank}D" for how in ("", "Separable", "Depthwise") for rank in (1, 2, 3)),
     *(f"Conv{rank}DTranspose" for rank in (1, 2, 3)),
@@ -57,9 +59,8 @@ class LayerConfig:
 
     def part(self, key: str) -> LayerConfig | None:
         """The layer that a wrapper holds under an attribute of its own."""
-        if key in ("cell", "_cell") and self.class_name.startswith("ConvLSTM"):
-            name = f"{self.class_name.removesuffix('Cell')}Cell"
-            return LayerConfig(name, {**self.config, "name": "cell"})
+        if key == "cell" and self.kind == "gates" and not self.class_name.endswith("Cell"):
+            return LayerConfig(f"{self.class_name}Cell", {**self.config, "name": "cell"})
         found = layer_config(self.config.get(key))
         if found is None and key in ("forward_layer", "backward_layer") and self.class_name == "Bidirectional":
             inner = layer_config(self.config.get("layer"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from gcx.errors import CheckpointError, printable
 from gcx.limits import NAME
-from gcx.readers.keras.config import LayerConfig, class_of_path, snake_case
+from gcx.readers.keras.config import WRAPPERS, LayerConfig, class_of_path, snake_case
 from gcx.readers.keras.hdf5 import Node
 from gcx.readers.keras.hdf5_data import Dataset
 from gcx.readers.keras.window import CURE
@@ -79,7 +79,8 @@ def _new_layers(
         if variables:
             variables.sort(key=lambda pair: _numbered(pair[0]))
             yield Layer(name, about, configured, variables)
-    for key in sorted(node.members, key=_numbered):
+    # A model's own list first: it has an order, attributes have none.
+    for key in sorted(node.members, key=lambda key: (key not in _LISTS, _numbered(key))):
         child = node.members[key]
         if child.dataset is not None or key == "vars" or (root and key in _NO_WEIGHTS):
             continue
@@ -206,11 +207,12 @@ def _old_owner(
             return Layer(_joined(group, leaves[0][0]), _cell(leaves[0][1]), True)
     if config is not None and not (several and config.kind in (None, "other")):
         return Layer(group, _cell(config), True)
-    if several and parts:
-        path = "/".join(parts[1:] if parts[0] == group else parts)
-        known = class_of_path(parts[-1]) or _of_attention(config or class_of_path(group))
-        return Layer(_joined(group, path or parts[-1]), known)
-    return Layer(group, class_of_path(group))
+    below = parts[parts.index(group) + 1 :] if group in parts else parts
+    if several and below:
+        known = class_of_path(below[-1]) or _of_attention(config or class_of_path(group))
+        return Layer(_joined(group, "/".join(below)), known)
+    hinted = class_of_path(group)
+    return Layer(group, None if hinted is not None and hinted.class_name in WRAPPERS else hinted)
 
 
 def _cell(about: LayerConfig) -> LayerConfig:

@@ -88,22 +88,26 @@ def _weights(layer: Layer) -> Iterator[Weight]:
         kind = _guessed(layer, by_name)
     for name, dataset in variables:
         rank = len(dataset.shape)
-        if (
-            name in ("kernel", "depthwise_kernel", "pointwise_kernel", "recurrent_kernel")
-            and rank >= 3
-            and kind != "other"
-        ):
+        if rank >= 3 and kind != "other" and name.endswith("kernel"):
             yield _kernel(layer, name, dataset, kind, by_name)
         elif name == "kernel" and rank == 2 and kind in ("dense", None):
             yield Weight(_reference(f"{layer.name}.weight", dataset, _turned, layer), layer.name)
         else:
             other = None
-            if rank >= 3 and (kind is not None or name.startswith("lora_")):
-                about = layer.about.class_name if layer.about is not None else "layer"
-                other = "part of a low-rank update" if name.startswith("lora_") else f"variable of a {about}"
+            if rank >= 3:
+                other = _what(layer, name, kind)
             yield Weight(
                 _reference(f"{layer.name}.{_NAMES.get(name, name)}", dataset, None, layer), layer.name, other=other
             )
+
+
+def _what(layer: Layer, name: str, kind: Kind | None) -> str | None:
+    """What a variable of rank 3 or more is, where it is known to be no convolution's; None leaves it to its shape."""
+    if name.startswith("lora_"):
+        return "part of a low-rank update"
+    if kind is not None and layer.about is not None:
+        return f"variable of layer class {layer.about.class_name}"
+    return "variable of a layer whose class the file does not tell" if name.startswith("variable") else None
 
 
 def _named(layer: Layer, kind: Kind | None) -> list[tuple[str, Dataset]]:
@@ -142,6 +146,14 @@ def _names_by_shape(shapes: list[tuple[int, ...]]) -> tuple[str, ...]:
     if vectors and len(shapes) in (2, 4):
         return ("gamma", "beta", "moving_mean", "moving_variance")[: len(shapes)]
     rank = len(shapes[0])
+    if len(shapes) == 3 and 3 <= rank == len(shapes[1]) and len(shapes[2]) == 1:
+        first, second, bias = shapes
+        if first[-1] == second[-1] == bias[0] == 4 * second[-2] and first[:-2] == second[:-2]:
+            return _BY_NUMBER["gates"]
+    if 2 <= len(shapes) <= 3 and 3 <= rank == len(shapes[1]) and set(shapes[1][:-2]) == {1}:
+        first, second = shapes[:2]
+        if first[-1] * first[-2] == second[-2] and shapes[2:] in ([], [second[-1:]]):
+            return _BY_NUMBER["separable"]
     alone = len(shapes) == 1 or (len(shapes) == 2 and len(shapes[1]) == 1)
     biased = len(shapes) == 2 and shapes[1][:1] in _possible_biases(shapes[0])
     kernel = 3 <= rank <= 5 and max(shapes[0][: rank - 2]) <= _LONGEST and (biased or rank > 3)
@@ -158,6 +170,8 @@ def _guessed(layer: Layer, variables: dict[str, Dataset]) -> Kind | None:
         return "separable"
     if "depthwise_kernel" in variables:
         return "depthwise"
+    if "recurrent_kernel" in variables and len(variables["recurrent_kernel"].shape) >= 3:
+        return "gates"
     kernel, bias = variables.get("kernel"), variables.get("bias")
     if kernel is None or not 3 <= len(kernel.shape) <= 5:
         return None
@@ -173,7 +187,7 @@ def _guessed(layer: Layer, variables: dict[str, Dataset]) -> Kind | None:
 
 
 def _kernel(layer: Layer, name: str, dataset: Dataset, kind: Kind | None, beside: dict[str, Dataset]) -> Weight:
-    several = kind in ("separable", "gates")
+    several = kind in ("separable", "gates") or name not in ("kernel", "depthwise_kernel")
     module = f"{layer.name}/{name}" if several else layer.name
     ins, out = dataset.shape[-2:]
     if kind == "depthwise" or name == "depthwise_kernel":
