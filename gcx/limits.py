@@ -73,6 +73,8 @@ HDF5_CHUNKS = 100_000
 """Chunks of one dataset."""
 KERAS_CONFIG = 32 * MIB
 """Length of a Keras model's configuration; one of a thousand layers has about 1 MiB."""
+KERAS_LAYERS = 20_000
+"""Layers in it, each time a wrapper uses one."""
 KERAS_VALUES = 1_000_000
 """Values in it, since each takes up to a hundred bytes."""
 

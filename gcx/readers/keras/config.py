@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gcx.errors import CheckpointError, LimitError
-from gcx.limits import KERAS_CONFIG, KERAS_VALUES
+from gcx.limits import KERAS_CONFIG, KERAS_LAYERS, KERAS_VALUES, NAME
 from gcx.readers.keras.window import CURE
 
 Kind = Literal["conv", "transposed", "depthwise", "separable", "gates", "dense", "other"]
@@ -60,7 +60,8 @@ class LayerConfig:
     def part(self, key: str) -> LayerConfig | None:
         """The layer that a wrapper holds under an attribute of its own."""
         if key == "cell" and self.kind == "gates" and not self.class_name.endswith("Cell"):
-            return LayerConfig(f"{self.class_name}Cell", {**self.config, "name": "cell"})
+            own = {key: value for key, value in self.config.items() if key != "cell"}
+            return LayerConfig(f"{self.class_name}Cell", {**own, "name": "cell"})
         found = layer_config(self.config.get(key))
         if found is None and key in ("forward_layer", "backward_layer") and self.class_name == "Bidirectional":
             inner = layer_config(self.config.get("layer"))
@@ -75,6 +76,19 @@ class LayerConfig:
         if "forward_layer" in keys:
             keys.remove("layer")
         return [*self.layers(), *(found for key in keys if (found := self.part(key)))]
+
+    def below(self) -> Iterator[tuple[str, LayerConfig]]:
+        """Everything below with its path of names, however deep.
+
+        Raises:
+            LimitError: more than gcx allows; each Bidirectional has what it wraps twice.
+        """
+        waiting = [(part.name, part) for part in self.parts()]
+        for count, (path, part) in enumerate(waiting):  # grows
+            if count >= KERAS_LAYERS or len(path) > NAME:
+                raise LimitError(f"has a configuration of more than {KERAS_LAYERS} layers, limit KERAS_LAYERS")
+            yield path, part
+            waiting += [(f"{path}/{inner.name}", inner) for inner in part.parts()]
 
 
 def kind_of(class_name: str) -> Kind | None:

@@ -120,7 +120,7 @@ def refuse_elsewhere(path: str, where: str) -> None:
 def _layout(data: bytes, shape: tuple[int, ...], count: int, item: int, window: Window, path: str) -> Layout:
     version, kind = whole(data, 0, 1), whole(data, 1, 1)
     if version not in (3, 4):
-        return Layout("none", unreadable=f"is stored in an old way (HDF5 layout {version}), which gcx does not read")
+        return Layout("none", unreadable=f"is stored in a way that gcx does not read (HDF5 layout {version})")
     needed = count * item
     if kind == 0:
         held = data[4 : 4 + whole(data, 2, 2)]
@@ -137,7 +137,7 @@ def _layout(data: bytes, shape: tuple[int, ...], count: int, item: int, window: 
     if kind == 3:
         refuse_elsewhere(path, "in other datasets (virtual)")
     if kind != 2 or version == 4:
-        return Layout("none", unreadable="is stored in chunks of a new kind, which gcx does not read")
+        return Layout("none", unreadable="is stored in chunks of a kind that gcx does not read")
     axes = whole(data, 2, 1)
     chunk = tuple(whole(data, 11 + 4 * axis, 4) for axis in range(axes))
     if axes != len(shape) + 1 or 0 in chunk or chunk[-1] != item:

@@ -156,12 +156,16 @@ def _texts(node: Node, name: str) -> list[str]:
 def _old_layers(top: Node, config: LayerConfig | None) -> Iterator[Layer]:
     configs = {layer.name: layer for layer in config.layers()} if config is not None else {}
     names = _texts(top, "layer_names")
+    seen: set[int] = set()
     for name in [*names, "top_level_model_weights"]:
         group = top.child(name)
         if group is None or group.dataset is not None:
             if name in names:
                 raise CheckpointError(f"names a layer '{printable(name, 100)}' without a group", cure=CURE)
             continue
+        if id(group) in seen:
+            raise CheckpointError(f"names layer '{printable(name, 100)}' twice", cure=CURE)
+        seen.add(id(group))
         found: dict[str, Layer] = {}
         weights = _texts(group, "weight_names")
         inside = _below(configs[name]) if name in configs else {}
@@ -184,11 +188,9 @@ def _below(config: LayerConfig) -> dict[str, tuple[str, LayerConfig]]:
     """All layers within a model or wrapper, by name, with the path from it; names that are there twice are left out."""
     found: dict[str, tuple[str, LayerConfig]] = {}
     counts: Counter[str] = Counter()
-    waiting = [(part.name, part) for part in config.parts()]
-    for path, part in waiting:  # grows
+    for path, part in config.below():
         counts[part.name] += 1
         found[part.name] = (path, part)
-        waiting += [(_joined(path, inner.name), inner) for inner in part.parts()]
     return {name: pair for name, pair in found.items() if counts[name] == 1}
 
 

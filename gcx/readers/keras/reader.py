@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gcx.checkpoint import Checkpoint
 from gcx.errors import CheckpointError, GcxError
 from gcx.limits import KERAS_CONFIG
-from gcx.readers.archives import zip_names
+from gcx.readers.archives import is_keras_archive
 from gcx.readers.base import ReadOptions, Source
 from gcx.readers.keras.config import LayerConfig, read_config
 from gcx.readers.keras.hdf5 import MAGIC, Hdf5File
@@ -18,7 +18,6 @@ from gcx.readers.names import no_moving_average
 from gcx.readers.torch.archive import Archive
 
 WEIGHTS = "model.weights.h5"
-NUMPY_WEIGHTS = "model.weights.npz"
 CONFIG = "config.json"
 NOT_KERAS = "where you trust it, load it with h5py and give gcx.correlate the mapping of names to arrays"
 
@@ -30,9 +29,8 @@ class KerasArchiveReader:
     suffixes: tuple[str, ...] = (".keras",)
 
     def recognises(self, source: Source) -> bool:
-        """A zip archive with Keras's weights or configuration at its top."""
-        names = zip_names(source)
-        return WEIGHTS in names or (CONFIG in names and NUMPY_WEIGHTS in names)
+        """A zip archive with Keras's weights at its top."""
+        return is_keras_archive(source)
 
     def read(self, source: Source, options: ReadOptions) -> Checkpoint:
         """Read the configuration and the tree of the weights.
@@ -122,14 +120,5 @@ def _notes(config: LayerConfig | None, trained: bool) -> Iterator[str]:
         yield "the file holds weights only, without the model's configuration"
     if trained:
         yield "left out the optimizer's state"
-    if config is not None and _has_lambda(config):
+    if config is not None and any(part.class_name == "Lambda" for _, part in config.below()):
         yield "the model has Lambda layers: their code was not looked at and not run"
-
-
-def _has_lambda(config: LayerConfig) -> bool:
-    waiting = [config]
-    for layer in waiting:
-        if layer.class_name == "Lambda":
-            return True
-        waiting += layer.parts()
-    return False

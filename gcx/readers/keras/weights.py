@@ -237,8 +237,11 @@ def _shape_after(shape: tuple[int, ...], turn: Any) -> tuple[int, ...]:
 
 
 def _load(dataset: Dataset, dtype: str, turn: Any) -> NDArray[Any]:
+    import numpy as np
+
     array = dataset.load(dtype)
-    return array if turn is None else turn(array)
+    # In a row, so that sums are made in the order in which they are for the same weight from another file.
+    return array if turn is None else np.ascontiguousarray(turn(array))
 
 
 def _turned(array: NDArray[Any]) -> NDArray[Any]:
