@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 from gcx.errors import CheckpointError, LimitError, printable
 from gcx.limits import HDF5_CHUNKS, INFLATE_RATIO, INFLATE_SLACK
 from gcx.readers.dtypes import from_little_endian, numpy_dtype
+from gcx.readers.keras.hdf5_chunks import CHECKSUM, DEFLATE, SHUFFLE, find_chunks, unpacked
 from gcx.readers.keras.hdf5_types import NOWHERE, NumberKind, damaged, number_kind, shape_of, whole
-from gcx.readers.keras.window import CURE, Window
+from gcx.readers.keras.window import Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DATASPACE, _DATATYPE, _EXTERNAL, _LAYOUT, _FILTERS = 0x01, 0x03, 0x07, 0x08, 0x0B
-_DEFLATE, _SHUFFLE, _CHECKSUM = 1, 2, 3
 _FILTER_NAMES = {4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf", 32001: "blosc", 32015: "zstd"}
-_TREE_HEAD = 24
 
 
 @dataclass(frozen=True)
@@ -172,120 +169,25 @@ def _filtered(layout: Layout, data: bytes) -> Layout:
         values = whole(data, at + 2, 2)
         at += 4 + (-(-name // 8) * 8 if version == 1 else name) + 4 * values + 4 * (version == 1 and values % 2)
         filters.append(kind)
-    unknown = [kind for kind in filters if kind not in (_DEFLATE, _SHUFFLE, _CHECKSUM)]
+    unknown = [kind for kind in filters if kind not in (DEFLATE, SHUFFLE, CHECKSUM)]
     why = None
     if unknown:
         why = f"is packed by {_FILTER_NAMES.get(unknown[0], f'filter {unknown[0]}')}, which gcx does not read"
     return Layout("chunked", layout.address, chunk=layout.chunk, filters=tuple(filters), unreadable=why)
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    at: tuple[int, ...]
-    """Its first element."""
-    address: int
-    size: int
-    skipped: int
-    """Bit i: filter i was not applied."""
-
-
 def _from_chunks(dataset: Dataset, dtype: str) -> NDArray[Any]:
     import numpy as np
 
-    chunk, shape = dataset.layout.chunk, dataset.shape
-    chunks = {piece.at: piece for piece in _chunks(dataset)}
-    places = list(product(*(range(0, size, part) for size, part in zip(shape, chunk, strict=True))))
-    missing = sum(place not in chunks for place in places)
-    if missing:
-        raise CheckpointError(f"has {missing} of {len(places)} chunks that are not in the file", cure=CURE)
+    layout, shape, item = dataset.layout, dataset.shape, dataset.kind.size
+    chunks = find_chunks(dataset.window, layout.address, shape, layout.chunk)
     array = np.empty(shape, numpy_dtype(dtype))
-    for place in places:
-        whole_chunk = _numbers(_unpacked(dataset, chunks[place]), dtype, chunk, dataset.kind.big_endian)
-        ends = [min(size, at + part) for size, at, part in zip(shape, place, chunk, strict=True)]
-        inside = tuple(slice(0, end - at) for end, at in zip(ends, place, strict=True))
-        array[tuple(slice(at, end) for at, end in zip(place, ends, strict=True))] = whole_chunk[inside]
+    for chunk in chunks:
+        data = unpacked(dataset.window, chunk, layout.filters, prod(layout.chunk) * item, item)
+        inside, place = [], []
+        for at, part, size in zip(chunk.at, layout.chunk, shape, strict=True):
+            end = min(size, at + part)
+            place.append(slice(at, end))
+            inside.append(slice(0, end - at))
+        array[tuple(place)] = _numbers(data, dtype, layout.chunk, dataset.kind.big_endian)[tuple(inside)]
     return array
-
-
-def _chunks(dataset: Dataset) -> list[_Chunk]:
-    """The chunks that the file has, by its B-tree; looked up once for each reading."""
-    window, rank = dataset.window, len(dataset.shape)
-    found: list[_Chunk] = []
-    nodes, seen = [dataset.layout.address], {dataset.layout.address}
-    while nodes and nodes[-1] != NOWHERE:
-        address = nodes.pop()
-        head = window.pread(address, _TREE_HEAD)
-        if head[:5] != b"TREE\1":
-            damaged("no index where chunks have one")
-        count, key = whole(head, 6, 2), 8 * (rank + 2)
-        body = window.pread(address + _TREE_HEAD, count * (key + 8))
-        for at in range(0, count * (key + 8), key + 8):
-            child = whole(body, at + key, 8)
-            if whole(head, 5, 1):
-                if child in seen:
-                    damaged("an index that leads back to itself")
-                seen.add(child)
-                nodes.append(child)
-                continue
-            place = tuple(whole(body, at + 8 + 8 * axis, 8) for axis in range(rank))
-            found.append(_Chunk(place, child, whole(body, at, 4), whole(body, at + 4, 4)))
-        if len(found) + len(nodes) > HDF5_CHUNKS:
-            raise LimitError(f"has more chunks than HDF5_CHUNKS allows, {HDF5_CHUNKS}")
-    return found
-
-
-def _unpacked(dataset: Dataset, chunk: _Chunk) -> bytes:
-    """The bytes of one chunk, as many as it has elements."""
-    item = dataset.kind.size
-    size = prod(dataset.layout.chunk) * item
-    data = dataset.window.pread(chunk.address, chunk.size)
-    for index, kind in reversed(list(enumerate(dataset.layout.filters))):
-        if chunk.skipped >> index & 1:
-            continue
-        if kind == _DEFLATE:
-            data = _inflated(data, size + 4 * dataset.layout.filters[:index].count(_CHECKSUM))
-        elif kind == _SHUFFLE:
-            data = _unshuffled(data, item)
-        else:
-            data = _verified(data)
-    if len(data) != size:
-        damaged(f"a chunk of {len(data)} bytes where {size} belong")
-    return data
-
-
-def _inflated(data: bytes, most: int) -> bytes:
-    engine = zlib.decompressobj()
-    try:
-        out = engine.decompress(data, most + 1)
-    except zlib.error:
-        damaged("a chunk that cannot be inflated")
-    if len(out) > most or not engine.eof:
-        damaged("a chunk that inflates to another length than it says")
-    return out
-
-
-def _unshuffled(data: bytes, item: int) -> bytes:
-    """Undo HDF5's shuffle: first bytes of all elements, second bytes of all elements, ...; a rest stays behind."""
-    import numpy as np
-
-    count = len(data) // item
-    planes = np.frombuffer(data, np.uint8, count * item).reshape(item, count)
-    return planes.T.tobytes() + data[count * item :]
-
-
-def _verified(data: bytes) -> bytes:
-    """Check HDF5's Fletcher checksum, the last four bytes: two sums of big-endian pairs of bytes, modulo 65535."""
-    import numpy as np
-
-    data, stated = data[:-4], whole(data, len(data) - 4, 4)
-    words = np.frombuffer(data + bytes(len(data) % 2), ">u2").astype(np.uint64)
-    first = int(words.sum()) % 65535
-    # In blocks, since a place times a word would overflow the sum in a long chunk.
-    second = 0
-    for start in range(0, words.size, 1 << 20):
-        block = words[start : start + (1 << 20)]
-        places = np.arange(words.size - start, words.size - start - block.size, -1, dtype=np.uint64)
-        second += int((places % 65535 * block).sum())
-    if (stated & 0xFFFF) % 65535 != first or (stated >> 16) % 65535 != second % 65535:
-        raise CheckpointError("is damaged: a chunk has another checksum than recorded", cure=CURE)
-    return data

@@ -26,7 +26,10 @@ class TorchZipReader:
     suffixes: tuple[str, ...] = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".th", ".pkl")
 
     def recognises(self, source: Source) -> bool:
-        return source.head[:4] == LOCAL and not is_keras_archive(source)
+        head = source.head
+        # torch's records lie in a folder; only of an archive whose first one does not is the directory looked at here.
+        in_folder = b"/" in head[30 : 30 + int.from_bytes(head[26:28], "little")]
+        return head[:4] == LOCAL and (in_folder or not is_keras_archive(source))
 
     def read(self, source: Source, options: ReadOptions) -> Checkpoint:
         """Parse `data.pkl`; storages are read when asked for.
