@@ -65,7 +65,7 @@ ONNX_DEPTH = 32
 ONNX_NAME = 65_536
 """Bytes of one name."""
 
-HDF5_METADATA = 256 * MIB
+HDF5_METADATA = 128 * MIB
 """Bytes of an HDF5 file that are not numbers (headers, names, texts), each time they are read."""
 HDF5_OBJECTS = 200_000
 """Groups and datasets of one HDF5 file, each time one is linked."""

@@ -135,8 +135,10 @@ class Hdf5File:
         messages = list(self._messages(address))
         node = Node(path, messages, self)
         node.dataset = dataset_of(messages, self.window, path)
-        if node.dataset is not None and node.dataset.kind.opaque:
-            node.dataset = replace(node.dataset, label=node.text("dtype"))
+        if node.dataset is not None:
+            if node.dataset.kind.opaque:
+                node.dataset = replace(node.dataset, label=node.text("dtype"))
+            node.messages = []
         return node
 
     def _messages(self, address: int) -> Iterator[tuple[int, int, bytes]]:
