@@ -280,6 +280,20 @@ def test_a_layer_under_two_names_is_one(watched):
     assert layer.name == "conv2d"
 
 
+def test_names_that_fall_together_stay_apart_and_theanos_order_is_not_guessed(watched):
+    def write(file):
+        for key in ("conv2d", "conv2d_1"):
+            file[f"layers/{key}/vars/0"] = STEM
+            file[f"layers/{key}/vars"].attrs["name"] = "same"
+
+    data = hdf5(write)
+    assert list(opened(data, watched, name="a.weights.h5")[0]) == ["same.weight", "same#2.weight"]
+    made = model(conv("same", STEM, dim_ordering="th"))
+    _, checkpoint = opened(archive(made, data), watched, name="a.keras")
+    assert "Theano" in checkpoint.tensors["same.weight"].unreadable
+    assert checkpoint.tensors["same#2.weight"].unreadable is None
+
+
 def test_no_moving_average(watched):
     Path("a.keras").write_bytes(archive(NET))
     with pytest.raises(gcx.errors.UsageError, match="no moving average"):

@@ -7,6 +7,7 @@ channel c * multiplier + q is the q-th of input channel c. `data_format` is abou
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GATES = "its filters are those of four gates, input, forget, cell and output, one behind the other"
+THEANO = "is stored in the order of Keras 1 on Theano, which gcx does not read; save it again with Keras 2 or later"
 LORA = "has a low-rank update (LoRA) beside it, which gcx does not add; save the model as .keras, which does"
 
 _NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -62,22 +64,20 @@ def weights_of(layers: Iterable[Layer]) -> Iterator[Weight]:
     Raises:
         CheckpointError: groups that do not divide the kernel.
     """
-    taken: set[str] = set()
+    counts: Counter[str] = Counter()
+    names: set[str] = set()
     for layer in layers:
         name = layer.name or "model"
-        number = 2
-        while name in taken:
-            name = f"{layer.name}#{number}"
-            number += 1
-        taken.add(name)
-        names: set[str] = set()
+        counts[name] += 1
+        if counts[name] > 1:
+            name = f"{name}#{counts[name]}"
         for weight in _weights(replace(layer, name=name)):
             if weight.ref.name in names:
                 raise CheckpointError("is there twice", tensor=weight.ref.name, cure=CURE)
             names.add(weight.ref.name)
             yield weight
-        if len(taken) > TENSORS:
-            raise LimitError(f"has more than {TENSORS} layers, limit TENSORS")
+        if len(names) > TENSORS:
+            raise LimitError(f"has more than {TENSORS} tensors, limit TENSORS")
 
 
 def _weights(layer: Layer) -> Iterator[Weight]:
@@ -196,6 +196,8 @@ def _kernel(layer: Layer, name: str, dataset: Dataset, kind: Kind | None, beside
     ref = _reference(f"{module}.weight", dataset, _turned, layer)
     if kind == "gates":
         ref = replace(ref, notes=(*ref.notes, GATES))
+    if layer.about is not None and layer.about.config.get("dim_ordering") == "th":
+        ref = replace(ref, unreadable=THEANO)
     if "lora_kernel_a" in beside:
         ref = replace(ref, unreadable=LORA)
     if kind in ("transposed", "separable", "gates"):
