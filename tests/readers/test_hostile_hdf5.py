@@ -79,6 +79,14 @@ def test_a_shape_without_the_bytes_allocates_nothing(dims, watched):
     assert "its place has fewer" in message or "beyond any memory" in message
 
 
+@pytest.mark.parametrize("address", [len(PLAIN) - 100, len(PLAIN), 1 << 62])
+def test_a_place_beyond_the_file_is_refused_at_opening(address, watched):
+    place = PLAIN.find(KERNEL.tobytes()).to_bytes(8, "little")
+    assert PLAIN.count(place) == 1
+    message = refused(PLAIN.replace(place, address.to_bytes(8, "little")), watched, name="a.weights.h5")
+    assert "its place has fewer" in message
+
+
 def test_what_was_never_written_is_no_number(watched):
     def write(file):
         group = file.create_group(PATH)

@@ -294,6 +294,14 @@ def test_names_that_fall_together_stay_apart_and_theanos_order_is_not_guessed(wa
     assert checkpoint.tensors["same#2.weight"].unreadable is None
 
 
+def test_a_configuration_of_other_filters_is_not_believed(watched):
+    _, checkpoint = opened(archive(model(conv("c", STEM, groups=2, filters=16))), watched)
+    assert checkpoint.convs == {"c": ConvSpec(None, False)}
+    assert checkpoint.tensors["c.weight"].notes == (
+        "the configuration states 16 filters, so its groups were not believed",
+    )
+
+
 def test_no_moving_average(watched):
     Path("a.keras").write_bytes(archive(NET))
     with pytest.raises(gcx.errors.UsageError, match="no moving average"):

@@ -206,6 +206,10 @@ def _kernel(layer: Layer, name: str, dataset: Dataset, kind: Kind | None, beside
         return Weight(ref, module)
     if not layer.configured or layer.about is None:
         return Weight(ref, module, ConvSpec(None, False))
+    filters = layer.about.config.get("filters", out)
+    if filters != out:  # not what this configuration describes, so its groups say nothing either
+        note = f"the configuration states {filters!s:.20} filters, so its groups were not believed"
+        return Weight(replace(ref, notes=(*ref.notes, note)), module, ConvSpec(None, False))
     groups = layer.about.config.get("groups", 1)
     if type(groups) is not int or groups < 1 or out % groups:
         raise CheckpointError(f"states {groups!s:.20} groups, which do not divide its {out} filters", tensor=ref.name)
