@@ -54,7 +54,7 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
         UsageError: a declared count contradicts the file or does not divide the channels.
         CheckpointError: a norm that is folded cannot be read.
     """
-    shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
+    shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items() if name not in checkpoint.others}
     found = find_convolutions(shapes, recorded=checkpoint.convs)
     names = tuple(conv.name for conv in found.convs)
     declared, notes, unmatched = _declared(settings.groups, names)
@@ -70,7 +70,13 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
     return Assembly(
         layers=layers,
         chosen=tuple(layer for layer in layers if is_chosen(layer.name, settings)),
-        left_out=tuple(LeftOut(name=left.name, shape=left.shape, reason=left.reason) for left in found.left_out),
+        left_out=(
+            *(LeftOut(name=left.name, shape=left.shape, reason=left.reason) for left in found.left_out),
+            *(
+                LeftOut(name=name, shape=checkpoint.tensors[name].shape, reason=why)
+                for name, why in checkpoint.others.items()
+            ),
+        ),
         notes=(*checkpoint.notes, *notes),
         unmatched=frozenset(unmatched),
         names=names,

@@ -65,6 +65,19 @@ ONNX_DEPTH = 32
 ONNX_NAME = 65_536
 """Bytes of one name."""
 
+HDF5_METADATA = 128 * MIB
+"""Bytes of an HDF5 file that are not numbers (headers, names, texts), each time they are read."""
+HDF5_OBJECTS = 200_000
+"""Groups and datasets of one HDF5 file, each time one is linked."""
+HDF5_CHUNKS = 100_000
+"""Chunks of one dataset."""
+KERAS_CONFIG = 32 * MIB
+"""Length of a Keras model's configuration; one of a thousand layers has about 1 MiB."""
+KERAS_LAYERS = 20_000
+"""Layers in it, each time a wrapper uses one."""
+KERAS_VALUES = 1_000_000
+"""Values in it, since each takes up to a hundred bytes."""
+
 # --- measuring ---
 BLOCK = 1024
 """Filters in one block of the pairwise products: bounds memory at BLOCK x out_channels numbers, not out_channels^2."""

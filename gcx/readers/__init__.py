@@ -8,6 +8,7 @@ from gcx.checkpoint import Checkpoint
 from gcx.errors import CheckpointError, GcxError
 from gcx.readers.base import Reader, ReadOptions, Source, open_source
 from gcx.readers.foreign import describe
+from gcx.readers.keras import KerasArchiveReader, KerasHdf5Reader
 from gcx.readers.onnx import OnnxReader
 from gcx.readers.safetensors import SafetensorsReader
 from gcx.readers.shards import ShardIndexReader
@@ -20,6 +21,8 @@ READERS: tuple[Reader, ...] = (
     SafetensorsReader(),
     ShardIndexReader(_TORCH),
     OnnxReader(),
+    KerasArchiveReader(),
+    KerasHdf5Reader(),
     PlainPickleReader(),
 )
 """Every format gcx reads; a new one is a file beside this one and a line here."""

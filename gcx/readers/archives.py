@@ -28,6 +28,12 @@ def zip_names(source: Source) -> list[str]:
     return [_text(source.head[30 : 30 + length])]
 
 
+def is_keras_archive(source: Source) -> bool:
+    """Whether Keras's weights lie at the top of a zip archive."""
+    names = zip_names(source)
+    return "model.weights.h5" in names or ("config.json" in names and "model.weights.npz" in names)
+
+
 def _directory_names(data: bytes) -> list[str]:
     names = []
     at = 0

@@ -25,7 +25,6 @@ JIT = "where you trust it, save torch.jit.load(FILE).state_dict() with torch.sav
 MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"TFL3", "is a TFLite model", "convert it to ONNX with tf2onnx --tflite, which gcx reads"),
     (4, b"ET12", "is an ExecuTorch program", ORIGINAL),
-    (0, b"\x89HDF\r\n\x1a\n", "is an HDF5 file (Keras .h5?), which gcx does not read yet", TF_TO_ONNX),
     (512, b"\x89HDF\r\n\x1a\n", "is an HDF5 file (MATLAB?), which gcx does not read", ARRAYS),
     (0, b"GGUF", "is a GGUF model", ORIGINAL),
     *((0, magic, "is a GGML model", ORIGINAL) for magic in (b"lmgg", b"tjgg", b"fmgg")),
@@ -98,7 +97,7 @@ def _zip(source: Source) -> tuple[str, str] | None:
     inside = {name.partition("/")[2] for name in names}
     bases = {basename(name) for name in names}
     if "model.weights.h5" in bases:
-        return "is a Keras model, which gcx does not read yet", TF_TO_ONNX
+        return "is a zip archive with a Keras model in a folder", "unpack it and name the model.weights.h5 in it"
     if {"constants.pkl", "data.pkl"} <= inside or any(name.startswith("code/") for name in inside):
         return "is a TorchScript archive, which gcx does not read yet", JIT
     if "serialized_exported_program.json" in bases or any(name.startswith("models/") for name in inside):
@@ -179,6 +178,8 @@ def _known_text(text: str) -> tuple[str, str]:
         code = re.search(r"<Code>([A-Za-z]{1,40})</Code>", text)
         return f"is an XML page{f' ({code[1]})' if code else ''}", AGAIN
     if text.startswith(("{", "[")):
+        if '"weight_map"' in text and '.weights.h5"' in text:
+            return "is the index of Keras weights in several files", "name one of its .weights.h5 files"
         if '"architectures"' in text or '"model_type"' in text or '"class_name"' in text:
             return "is a model's configuration (JSON) without weights", "name the checkpoint beside it"
         return f"is JSON, not a checkpoint: {_shown(text)}", "name a checkpoint"

@@ -31,6 +31,8 @@ class ShardIndexReader:
     def recognises(self, source: Source) -> bool:
         """A JSON object with a `weight_map` near its start, or of the usual name."""
         head = source.head.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if b'.weights.h5"' in head:
+            return False  # Keras's own kind of index, which names groups and not tensors
         return head.startswith(b"{") and (b'"weight_map"' in head or source.path.endswith(".index.json"))
 
     def read(self, source: Source, options: ReadOptions) -> Checkpoint:

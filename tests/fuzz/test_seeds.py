@@ -41,6 +41,7 @@ def test_nothing_but_gcx_errors_come_out(name):
         ("fuzz_torch_legacy", "read_all", 20),
         ("fuzz_torch_tar", "read_all", 9),
         ("fuzz_pickle", "read_all", 15),
+        ("fuzz_keras", "read_all", 10),
     ],
 )
 def test_mutants_get_past_the_first_gate(name, function, kinds, monkeypatch):

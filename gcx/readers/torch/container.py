@@ -8,6 +8,7 @@ from typing import Any
 from gcx.checkpoint import Checkpoint
 from gcx.errors import CheckpointError, LimitError
 from gcx.limits import PICKLE_BYTES
+from gcx.readers.archives import is_keras_archive
 from gcx.readers.base import ReadOptions, Source
 from gcx.readers.foreign import describe
 from gcx.readers.torch.archive import LOCAL, Archive
@@ -25,7 +26,10 @@ class TorchZipReader:
     suffixes: tuple[str, ...] = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".th", ".pkl")
 
     def recognises(self, source: Source) -> bool:
-        return source.head[:4] == LOCAL
+        head = source.head
+        # torch's records lie in a folder; only of an archive whose first one does not is the directory looked at here.
+        in_folder = b"/" in head[30 : 30 + int.from_bytes(head[26:28], "little")]
+        return head[:4] == LOCAL and (in_folder or not is_keras_archive(source))
 
     def read(self, source: Source, options: ReadOptions) -> Checkpoint:
         """Parse `data.pkl`; storages are read when asked for.
