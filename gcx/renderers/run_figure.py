@@ -84,6 +84,8 @@ def draw_curve(axes: Axes, curve: Curve, palette: Palette, *, small: bool = Fals
 
 def _dress(axes: Axes, curve: Curve, palette: Palette, *, small: bool) -> None:
     """Limits about the data, few ticks, no box."""
+    from matplotlib.ticker import MaxNLocator
+
     known = [value for value in (*curve.y, *curve.chance) if value is not None]
     low, high = min(known), max(known)
     room = max(0.12 * (high - low), 0.03 * high, 1e-6)
@@ -97,6 +99,7 @@ def _dress(axes: Axes, curve: Curve, palette: Palette, *, small: bool) -> None:
         spine.set_color(palette.faint)
         spine.set_linewidth(0.6)
     axes.tick_params(colors=palette.faint, labelsize=5.5 if small else 8, length=2, width=0.6, pad=1.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))  # half an epoch is none
     if small:
         axes.set_xticks([])
         axes.set_yticks([low, high], [decimal(low), decimal(high)])

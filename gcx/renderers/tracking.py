@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from os.path import commonprefix
 
 from gcx.renderers.cells import NOTHING, Cell, Column, decimal, root, shape_text
 from gcx.renderers.distribution import BARS
@@ -43,6 +44,8 @@ class CheckpointRow:
     number: int
     track: Track
     model: ModelResult
+    name: str
+    """Its path beneath the folder that all share."""
 
 
 def evenly(count: int, most: int) -> list[int]:
@@ -303,7 +306,7 @@ SERIES_COLUMNS: tuple[Column[SeriesRow], ...] = (
 
 
 def _checkpoint(row: CheckpointRow) -> Cell:
-    return Cell(row.model.path, "name")
+    return Cell(row.name, "name")
 
 
 def _epoch(row: CheckpointRow) -> Cell:
@@ -389,7 +392,10 @@ CHECKPOINT_COLUMNS: tuple[Column[CheckpointRow], ...] = (
 def checkpoint_rows(report: Report, track: Track) -> list[CheckpointRow]:
     """Of very many checkpoints evenly chosen ones."""
     chosen = evenly(len(track.checkpoints), ROWS)
-    return [CheckpointRow(number, track, report.models[number]) for number in chosen]
+    paths = [model.path for model in report.models]
+    folder = commonprefix(paths).rpartition("/")[0]  # noqa: RUF071 - cut back to a whole folder
+    shared = len(folder) + 1 if folder else 0
+    return [CheckpointRow(number, track, report.models[number], paths[number][shared:]) for number in chosen]
 
 
 def series_rows(track: Track) -> list[SeriesRow]:
