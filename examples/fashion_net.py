@@ -8,54 +8,71 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CLASSES, WIDTH = 10, 32
+HEADS = ("flat", "pooled")
+CRITERIA = ("multiply-adds", "parameters")
 
 
 class FashionNet(nn.Module):
-    """Grey square images to 10 classes. `conv` takes `width` channels to twice as many, in `groups`."""
+    """Grey square images to 10 classes. `conv` takes `width` channels to twice as many, in `groups`.
 
-    def __init__(self, groups: int, width: int = WIDTH) -> None:
+    The head reads the whole map after a second pooling (`flat`: 7x7 of each channel for images of 28x28), or the mean
+    of each quarter (`pooled`, a twelfth as many weights, so that nearly all of the net is its convolution).
+    """
+
+    def __init__(self, groups: int, width: int = WIDTH, head: str = "flat", side: int = 28) -> None:
         super().__init__()
+        self.pooled = head == "pooled"
         self.stem = nn.Conv2d(1, width, 3, padding=1, bias=False)
         self.stem_norm = nn.BatchNorm2d(width)
         self.conv = nn.Conv2d(width, 2 * width, 3, padding=1, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(2 * width)
-        self.head = nn.Linear(2 * width * 2 * 2, CLASSES)
+        self.head = nn.Linear(2 * width * head_side(head, side) ** 2, CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
         # The largest of four is rectified instead of all four: the same numbers, sooner.
         hidden = functional.relu(functional.max_pool2d(self.stem_norm(self.stem(images)), 2))
-        hidden = functional.relu(self.norm(self.conv(hidden)))
-        quarters = functional.avg_pool2d(hidden, images.shape[-1] // 4)
-        return cast(Tensor, self.head(quarters.flatten(1)))
+        hidden = self.norm(self.conv(hidden))
+        if self.pooled:
+            hidden = functional.avg_pool2d(functional.relu(hidden), hidden.shape[-1] // 2)
+        else:
+            hidden = functional.relu(functional.max_pool2d(hidden, 2))
+        return cast(Tensor, self.head(hidden.flatten(1)))
 
 
-def cost(groups: int, width: int = WIDTH, side: int = 28) -> dict[str, Any]:
+def head_side(head: str, side: int) -> int:
+    """Positions along one side of the map that the head reads."""
+    return 2 if head == "pooled" else side // 4
+
+
+def cost(groups: int, width: int = WIDTH, head: str = "flat", side: int = 28) -> dict[str, Any]:
     """Parameters of the net, of `conv` alone, and the multiply-adds of one image, from the feature maps' sizes.
 
     Biases and norms are counted as parameters, not as multiply-adds: a norm folds into the weights before it.
 
     >>> cost(1)["parameters"], cost(4)["conv_parameters"], cost(4)["multiply_adds"]["conv"]
-    (21482, 4608, 903168)
+    (50282, 4608, 903168)
     """
     stem, conv = 9 * width, 9 * width * 2 * width // groups
-    head, norms = 2 * width * 4 * CLASSES, 2 * width + 2 * 2 * width
-    multiply_adds = {"stem": stem * side**2, "conv": conv * (side // 2) ** 2, "head": head}
+    dense, norms = 2 * width * head_side(head, side) ** 2 * CLASSES, 2 * width + 2 * 2 * width
+    multiply_adds = {"stem": stem * side**2, "conv": conv * (side // 2) ** 2, "head": dense}
     return {
-        "parameters": stem + conv + norms + head + CLASSES,
+        "parameters": stem + conv + norms + dense + CLASSES,
         "conv_parameters": conv,
         "multiply_adds": {**multiply_adds, "total": sum(multiply_adds.values())},
     }
 
 
-def equal_cost_width(groups: int) -> int:
-    """The width at which the grouped net has about as many parameters as the ungrouped one of 32 channels.
+def equal_cost_width(groups: int, criterion: str, head: str = "flat") -> int:
+    """The largest width at which the grouped net costs no more than the ungrouped one of 32 channels.
 
-    It then has no more multiply-adds, since less of its cost lies in `conv`, which sees smaller maps than the stem.
-
-    >>> [(groups, equal_cost_width(groups)) for groups in (1, 2, 4, 8)]
-    [(1, 32), (2, 44), (4, 60), (8, 80)]
+    >>> [equal_cost_width(groups, "multiply-adds") for groups in (1, 2, 4, 8)]
+    [32, 44, 60, 80]
+    >>> [equal_cost_width(groups, "parameters") for groups in (1, 2, 4, 8)]
+    [32, 36, 40, 40]
     """
-    wanted = cost(1)["parameters"]
-    return min(
-        range(groups, 16 * WIDTH, groups), key=lambda width: abs(int(cost(groups, width)["parameters"]) - wanted)
-    )
+
+    def spent(width: int, groups: int) -> int:
+        found = cost(groups, width, head)
+        return int(found["multiply_adds"]["total"] if criterion == "multiply-adds" else found["parameters"])
+
+    return max(width for width in range(groups, 16 * WIDTH, groups) if spent(width, groups) <= spent(WIDTH, 1))

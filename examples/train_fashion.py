@@ -21,7 +21,7 @@ from queue import Empty
 from typing import Any, NamedTuple
 
 import torch
-from fashion_net import WIDTH, FashionNet, cost, equal_cost_width
+from fashion_net import CRITERIA, HEADS, WIDTH, FashionNet, cost, equal_cost_width
 from image_data import DataError, Images, Split, default_folder, digits, fashion, fetch, standardised
 from recording import BUILD, RESULTS, Record, read_json, versions, write_json, write_whole
 from rich.console import Console
@@ -32,6 +32,7 @@ from torch.nn import functional
 GROUPS, SEEDS, EPOCHS = (1, 2, 4, 8), tuple(range(8)), 10
 SGD: Record = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}
 RECIPE: Record = {"batch_size": 128, "schedule": "one cycle", "sgd": SGD, "augmentation": "none"}
+EQUAL = {f"equal-{criterion}": criterion for criterion in CRITERIA}
 
 
 class Plan(NamedTuple):
@@ -39,12 +40,14 @@ class Plan(NamedTuple):
 
     groups: int
     width: int
+    head: str
     seed: int
     epochs: int
 
     @property
     def name(self) -> str:
-        return f"g{self.groups}-w{self.width}-seed{self.seed}"
+        kind = "" if self.head == "flat" else f"{self.head}-"
+        return f"{kind}g{self.groups}-w{self.width}-seed{self.seed}"
 
 
 class Places(NamedTuple):
@@ -97,7 +100,8 @@ def save(net: nn.Module, path: Path) -> None:
 def run(plan: Plan, split: Split, places: Places, tell: Callable[[], None]) -> Record:
     """Train one net; keep its state at the start and after each epoch, and how well it did there."""
     torch.manual_seed(plan.seed)
-    net = FashionNet(plan.groups, plan.width).to(places.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    side = split.train.images.shape[-1]
+    net = FashionNet(plan.groups, plan.width, plan.head, side).to(places.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     epochs = []
     for epoch in itertools.chain([0], train(net, split.train, plan.seed, plan.epochs)):
         (train_accuracy, train_loss), (test_accuracy, test_loss) = measure(net, split.train), measure(net, split.test)
@@ -116,7 +120,7 @@ def run(plan: Plan, split: Split, places: Places, tell: Callable[[], None]) -> R
         **asked(plan, split.name, places),
         "threads": places.threads,
         "versions": versions("torch", "numpy"),
-        **cost(plan.groups, plan.width, split.train.images.shape[-1]),
+        **cost(plan.groups, plan.width, plan.head, side),
         "epochs": epochs,
     }
     write_json(places.results / f"{plan.name}.json", record)
@@ -128,6 +132,7 @@ def asked(plan: Plan, data: str, places: Places) -> Record:
     return {
         "groups": plan.groups,
         "width": plan.width,
+        "head": plan.head,
         "seed": plan.seed,
         "n_epochs": plan.epochs,
         "data": data,
@@ -215,7 +220,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         prog=command,
         description=__doc__,
         epilog=f"examples:\n  {command} --quick\n  {command} --data fashion-mnist --jobs 2\n"
-        f"  {command} --width equal-cost --groups 2 4 8 --seeds 0 1 2 3",
+        f"  {command} --width equal-multiply-adds --groups 2 4 8 --seeds 0 1 2 3",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="seconds: 2 epochs of digits, groups 1 and 4, seed 0")
@@ -224,8 +229,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", metavar="S", help="default: 0 1 2 3 4 5 6 7")
     parser.add_argument("--epochs", type=int, metavar="N", help=f"default: {EPOCHS}")
     parser.add_argument(
-        "--width", default=str(WIDTH), metavar="W", help=f"channels into conv, or `equal-cost`; default: {WIDTH}"
+        "--width",
+        default=str(WIDTH),
+        metavar="W",
+        help=f"channels into conv; equal-multiply-adds or equal-parameters: what {WIDTH} cost ungrouped; default: {WIDTH}",
     )
+    parser.add_argument("--head", choices=HEADS, default="flat", help="what the dense layer reads; default: flat")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time; default: 1")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each run; default: 1")
     parser.add_argument("--out", type=Path, metavar="DIR", help="results; default: examples/results/fashion")
@@ -247,17 +256,18 @@ def complete(options: argparse.Namespace, parser: argparse.ArgumentParser) -> No
     options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if min(options.epochs, options.jobs, options.threads, *options.groups) < 1 or min(options.seeds) < 0:
         parser.error("--groups, --epochs, --jobs and --threads start at 1, --seeds at 0")
-    if options.width != "equal-cost" and not (options.width.isdecimal() and int(options.width)):
-        parser.error("--width is a number of channels, or equal-cost")
+    if options.width not in EQUAL and not (options.width.isdecimal() and int(options.width)):
+        parser.error(f"--width is a number of channels, {' or '.join(EQUAL)}")
     for groups in options.groups:
-        if width_of(options.width, groups) % groups:
+        if width_of(options, groups) % groups:
             parser.error(f"--groups divides {options.width} channels, and {groups} does not")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch sees no GPU here: leave --device out")
 
 
-def width_of(asked_width: str, groups: int) -> int:
-    return equal_cost_width(groups) if asked_width == "equal-cost" else int(asked_width)
+def width_of(options: argparse.Namespace, groups: int) -> int:
+    criterion = EQUAL.get(options.width)
+    return equal_cost_width(groups, criterion, options.head) if criterion else int(options.width)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -267,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
     places = Places(data, options.out, options.checkpoints, options.device, options.threads)
     # All of one seed before the next: what is stopped early can still be compared in pairs.
     wanted = [
-        Plan(groups, width_of(options.width, groups), seed, options.epochs)
+        Plan(groups, width_of(options, groups), options.head, seed, options.epochs)
         for seed, groups in itertools.product(sorted(set(options.seeds)), sorted(set(options.groups)))
     ]
     name = "digits" if options.quick else "fashion-mnist"
