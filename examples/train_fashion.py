@@ -232,7 +232,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--width",
         default=str(WIDTH),
         metavar="W",
-        help=f"channels into conv; equal-multiply-adds or equal-parameters: what {WIDTH} cost ungrouped; default: {WIDTH}",
+        help=f"channels into conv; equal-multiply-adds or equal-parameters: as {WIDTH} ungrouped; default: {WIDTH}",
     )
     parser.add_argument("--head", choices=HEADS, default="flat", help="what the dense layer reads; default: flat")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time; default: 1")
