@@ -56,8 +56,7 @@ def of_four(differences: list[float]) -> tuple[int, int, int]:
 def table(runs: dict[tuple[int, int, int], Record]) -> list[str]:
     """Markdown: each arm against the ungrouped net of 32 channels."""
     lines = [
-        "| groups | width | parameters | multiply-adds | seeds "
-        "| test, points (95 %) | train, points (95 %) | better in |",
+        "| groups | width | parameters | multiply-adds | seeds | test, points (95 %) | train (95 %) | better in |",
         "|---:|---:|---:|---:|---:|---|---|---:|",
     ]
     arms = sorted({(groups, width) for groups, width, _ in runs}, key=lambda arm: (arm[1] != WIDTH, arm))
