@@ -39,7 +39,8 @@ def _tensor_reference(name: str, tensor: Any) -> TensorRef:
     if str(tensor.layout) != "torch.strided":
         return unreadable_tensor(name, dtype, shape, "is a sparse tensor")
     if tensor.is_quantized:
-        notes = (f"dequantised from {dtype}",)
+        channels = ", per channel" if "per_channel" in str(tensor.qscheme()) else ""
+        notes = (f"dequantised from {dtype}{channels}",)
         return TensorRef(name, "float32", shape, partial(numbers_of, tensor), _torch_storage(tensor), notes=notes)
     if tensor.is_complex():
         return unreadable_tensor(name, dtype, shape, COMPLEX)

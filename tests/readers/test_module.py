@@ -219,7 +219,7 @@ def test_quantised_weights_are_dequantised_as_torch_does(per_channel):
         quantised = torch.quantize_per_tensor(weight, 0.1, 3, torch.quint8)
     ref = from_state_dict({"w": quantised}).tensors["w"]
     assert ref.dtype == "float32"
-    assert ref.notes == (f"dequantised from {'qint8' if per_channel else 'quint8'}",)
+    assert ref.notes == ("dequantised from qint8, per channel" if per_channel else "dequantised from quint8",)
     assert np.array_equal(ref.read(), quantised.dequantize().numpy())
 
 

@@ -124,13 +124,19 @@ def test_quantised_tensors_are_what_torch_dequantises(modern, watched):
     content = {
         "tensor": torch.quantize_per_tensor(weight, 0.05, 3, torch.qint8),
         "unsigned": torch.quantize_per_tensor(weight, 0.05, 128, torch.quint8),
-        "wide": torch.quantize_per_tensor(weight, 0.001, 0, torch.qint32),
+        "wide": torch.quantize_per_tensor(1e4 * weight, 0.001, 7, torch.qint32),
+        "saturated": torch.quantize_per_tensor(1e9 * weight, 0.001, 7, torch.qint32),
         "channel": torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8),
+        "other axis": torch.quantize_per_channel(weight, scales[:2], zeros[:2].abs(), 1, torch.quint8),
+        "wide channel": torch.quantize_per_channel(1e4 * weight, scales / 99, zeros, 0, torch.qint32),
+        "float zeros": torch.quantize_per_channel(weight, scales.float(), torch.rand(6), 0, torch.quint8),
     }
     arrays, checkpoint = opened(saved(content, modern=modern), watched)
     for name, tensor in content.items():
-        assert arrays[name] == pytest.approx(tensor.dequantize().numpy(), rel=1e-6, abs=1e-9)
-        assert checkpoint.tensors[name].notes[0].startswith("dequantised from q")
+        assert arrays[name].tobytes() == tensor.dequantize().contiguous().numpy().tobytes(), name
+        channels = ", per channel" if "per_channel" in str(tensor.qscheme()) else ""
+        kind = str(tensor.dtype).removeprefix("torch.")
+        assert checkpoint.tensors[name].notes == (f"dequantised from {kind}{channels}",)
 
 
 def test_what_has_no_numbers_says_why(watched):

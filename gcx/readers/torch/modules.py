@@ -9,6 +9,7 @@ from typing import Any
 from gcx.checkpoint import ConvSpec
 from gcx.errors import MESSAGE_LIMIT, CheckpointError, LimitError, printable
 from gcx.limits import MODULES, TENSORS
+from gcx.readers.torch.packed import quantised_conv
 from gcx.readers.torch.values import CURE, Pairs, Placeholder, Tensor
 from gcx.readers.torch.work import Work
 
@@ -32,6 +33,9 @@ def attributes(value: Any, work: Work) -> dict[str, Any]:
     """What an object's state says about it by name: `__dict__`, or that and the slots."""
     if type(value) is not Placeholder:
         return {}
+    packed = quantised_conv(value)
+    if packed is not None:
+        return packed.attributes()
     parts = value.state if type(value.state) is tuple else (value.state,)
     found: dict[str, Any] = {}
     work.look(len(parts))

@@ -29,7 +29,8 @@ def reference(name: str, tensor: Tensor, read: ReadBytes, *, big_endian: bool = 
         return TensorRef(name, tensor.dtype.name, tensor.shape, partial(_refuse, tensor), storage, tensor.unreadable)
     load = partial(_load, tensor, read, big_endian)
     if tensor.quantiser is not None:
-        notes = (f"dequantised from {_torch_name(tensor.dtype)}",)
+        channels = ", per channel" if isinstance(tensor.quantiser, PerChannel) else ""
+        notes = (f"dequantised from {_torch_name(tensor.dtype)}{channels}",)
         load = partial(_dequantised, tensor.quantiser, load, read, big_endian)
         return TensorRef(name, "float32", tensor.shape, load, storage, notes=notes)
     return TensorRef(name, tensor.dtype.name, tensor.shape, load, storage)
@@ -79,15 +80,23 @@ def _is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
 def _dequantised(
     how: PerTensor | PerChannel, load: Callable[[], NDArray[Any]], read: ReadBytes, big_endian: bool
 ) -> NDArray[Any]:
-    """As torch does: float32 of (q - zero point) x scale."""
+    """To the last bit as torch's `dequantize`.
+
+    Per tensor, the difference is one of 32-bit integers, and then a product of float32; per channel, it is one of
+    float32, and the product is taken in the scales' own precision, which is float64, and rounded.
+    """
     import numpy as np
 
+    if isinstance(how, PerTensor):
+        difference = load().astype(np.int32)
+        difference -= np.int32(how.zero_point)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is seen where it is measured
+            return np.asarray(difference.astype(np.float32) * np.float32(how.scale), np.float32)
     stored = load().astype(np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is seen where it is measured
-        if isinstance(how, PerTensor):
-            return np.asarray((stored - np.float32(how.zero_point)) * np.float32(how.scale), np.float32)
-        along = tuple(-1 if axis == how.axis else 1 for axis in range(stored.ndim))
-        scales, zeros = (
-            _load(part, read, big_endian).astype(np.float32).reshape(along) for part in (how.scales, how.zero_points)
-        )
-        return np.asarray((stored - zeros) * scales, np.float32)
+    along = tuple(-1 if axis == how.axis else 1 for axis in range(stored.ndim))
+    scales, zeros = (_load(part, read, big_endian).reshape(along) for part in (how.scales, how.zero_points))
+    with np.errstate(over="ignore", invalid="ignore"):
+        stored -= zeros.astype(np.float32)
+        # In the wider of the two precisions, block by block, so that no array of it is held.
+        np.multiply(stored, scales, out=stored, dtype=np.result_type(scales, stored), casting="unsafe")
+    return np.asarray(stored, np.float32)
