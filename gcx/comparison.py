@@ -17,7 +17,15 @@ class ArmMeans:
     null_isotropic_r2: Annotated[float | None, "its null: filters of random direction"]
     null_permuted_r2: Annotated[float | None, "its null: kernels in random channel order"]
     excess: Annotated[float | None, "mean_r2 minus its null"]
-    delta: Annotated[float | None, "kernels.delta"]
+    excess_ci95: Annotated[
+        tuple[float, float] | None, "95 % interval of excess over runs, by Student's t; null for one"
+    ]
+    across_mean_r2: Annotated[float | None, "across-group mean_r2"]
+    across_null_permuted_r2: Annotated[float | None, "its null: kernels in random channel order"]
+    across_excess: Annotated[float | None, "across_mean_r2 minus its null; about 0 by symmetry, whatever was learnt"]
+    across_excess_ci95: Annotated[tuple[float, float] | None, "95 % interval of across_excess over runs"]
+    delta: Annotated[float | None, "kernels.delta; of a dense layer that of its virtual groups (--virtual-groups)"]
+    delta_ci95: Annotated[tuple[float, float] | None, "95 % interval of delta over runs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +89,15 @@ Trend = Literal["identical", "higher", "lower", "no_change", "depends", "unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaTest:
+    """Whether kernels.delta differs between the arms, with runs as the unit."""
+
+    change_ci95: Annotated[tuple[float, float] | None, "95 % interval of the change by Welch's t over runs"]
+    pvalue: Annotated[float, "two-sided p-value of no change: exact permutation of runs"]
+    pvalue_adjusted: Annotated[float, "pvalue after Benjamini-Hochberg over the layers that have one"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerComparison:
     """One layer of the reference and the candidate's layer of the same place."""
 
@@ -100,6 +117,9 @@ class LayerComparison:
     ]
     pvalue: Annotated[float | None, "two-sided p-value of no change: by t over filters, or exact permutation of runs"]
     pvalue_adjusted: Annotated[float | None, "pvalue after Benjamini-Hochberg over the compared layers"]
+    delta_test: Annotated[
+        DeltaTest | None, "of change.kernels.delta; null for one run each, or where a side has no delta"
+    ]
     lineage_z: Annotated[
         float | None,
         "how far filters of one index correlate beyond filters of different index; about N(0, 1) by chance",

@@ -8,12 +8,12 @@ from typing import Any
 from zlib import crc32
 
 from gcx.comparing.arms import Arm, check_arm_globs, read_arm
-from gcx.comparing.changes import arm_means, change_of
+from gcx.comparing.changes import arm_means, change_of, delta_of
 from gcx.comparing.equal_dimension import EqualDimension, equal_dimension
 from gcx.comparing.lineage import LayerLineage, find_lineage
 from gcx.comparing.pairing import Pair, pair_layers
 from gcx.comparing.verdicts import trend_of, whole_notes, whole_verdict, with_verdict
-from gcx.comparison import Comparison, DimensionMatched, LayerComparison, Sides
+from gcx.comparison import Comparison, DeltaTest, DimensionMatched, LayerComparison, Sides
 from gcx.errors import UsageError
 from gcx.gate import check_rules, judged
 from gcx.measuring import Extras
@@ -120,13 +120,17 @@ def _compared(
         reference=pair.match.reference,
         candidate=pair.match.candidate,
         matched_by=pair.match.by,
-        sides=Sides(reference=arm_means(pair.reference), candidate=arm_means(pair.candidate)),
+        sides=Sides(
+            reference=arm_means(pair.reference, settings.virtual_groups),
+            candidate=arm_means(pair.candidate, settings.virtual_groups),
+        ),
         dimension_matched=_dimension_matched(equal),
-        change=change_of(pair.reference, pair.candidate),
+        change=change_of(pair.reference, pair.candidate, settings.virtual_groups),
         tested=("dimension_matched" if cut else "within.mean_r2") if known else None,
         change_ci95=interval,
         pvalue=pvalue,
         pvalue_adjusted=None,
+        delta_test=_delta_test(pair, settings),
         lineage_z=lineage.z,
         filter_r=lineage.filter_r if same and settings.filters else None,
         trend="unknown",
@@ -153,8 +157,28 @@ def _effect(
         freedom = first.freedom, second.freedom
         return welch(second.value - first.value, errors, freedom) or (None, None)
     before, after = [one.value for one in ours], [one.value for one in theirs]
-    key = [seed, crc32(pair.match.reference.encode("utf-8", "surrogatepass"))]
-    return welch_runs(before, after), runs_pvalue(before, after, key)
+    return welch_runs(before, after), runs_pvalue(before, after, _key(pair, seed))
+
+
+def _key(pair: Pair, seed: int) -> list[int]:
+    """What the random draws of a layer start from: its name, so that choosing layers changes no p-value."""
+    return [seed, crc32(pair.match.reference.encode("utf-8", "surrogatepass"))]
+
+
+def _delta_test(pair: Pair, settings: Settings) -> DeltaTest | None:
+    """The change of kernels.delta over runs, before p-values are adjusted; None where it is not known of every run."""
+    from gcx.measures import runs_pvalue, welch_runs
+
+    if len(pair.reference) == len(pair.candidate) == 1:
+        return None
+    before, after = (
+        [delta for layer in side if (delta := delta_of(layer, settings.virtual_groups)) is not None]
+        for side in (pair.reference, pair.candidate)
+    )
+    if (len(before), len(after)) != (len(pair.reference), len(pair.candidate)):
+        return None
+    pvalue = runs_pvalue(before, after, _key(pair, settings.seed))
+    return DeltaTest(change_ci95=welch_runs(before, after), pvalue=pvalue, pvalue_adjusted=pvalue)
 
 
 def _dimension_matched(equal: EqualDimension) -> DimensionMatched | None:
@@ -181,4 +205,8 @@ def _adjusted(layers: Sequence[LayerComparison]) -> list[LayerComparison]:
     found = list(layers)
     for number, pvalue in zip(tested, adjusted, strict=True):
         found[number] = replace(found[number], pvalue_adjusted=pvalue)
+    tests = {number: layer.delta_test for number, layer in enumerate(layers) if layer.delta_test is not None}
+    adjusted = adjust_pvalues([test.pvalue for test in tests.values()])
+    for (number, test), pvalue in zip(tests.items(), adjusted, strict=True):
+        found[number] = replace(found[number], delta_test=replace(test, pvalue_adjusted=pvalue))
     return [replace(layer, trend=trend_of(layer)) for layer in found]

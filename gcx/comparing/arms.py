@@ -20,7 +20,7 @@ from gcx.conv_layer import ConvLayer
 from gcx.errors import CheckpointError, LimitError, UsageError
 from gcx.measuring import Extras, measure_model
 from gcx.pipeline import located, open_model, shown_path
-from gcx.results import LayerResult, ModelResult, Report
+from gcx.results import Kernels, LayerResult, ModelResult, Report
 from gcx.settings import Settings
 from gcx.version import SCHEMA
 
@@ -255,9 +255,20 @@ def _is_possible(layer: LayerResult) -> bool:
     shape, within = layer.weight_shape, layer.within
     if len(shape) < 3 or min(*shape, layer.groups) < 1 or layer.parameters != prod(shape):
         return False
-    if within is None:
-        return True
-    return 0 <= (within.mean_r2 or 0.0) <= 1 and 0 <= (within.se or 0.0) <= LARGEST_SE
+    if not all(abs(kernels.delta or 0.0) <= 1 for kernels in _kernels_of(layer)):
+        return False
+    for side in (layer.within, layer.across):
+        if side is not None and not (0 <= (side.mean_r2 or 0.0) <= 1 and 0 <= (side.null_permuted_r2 or 0.0) <= 1):
+            return False
+    return within is None or 0 <= (within.se or 0.0) <= LARGEST_SE
+
+
+def _kernels_of(layer: LayerResult) -> Iterator[Kernels]:
+    """The kernel measure over the layer's groups and over those it was cut into."""
+    if layer.kernels is not None:
+        yield layer.kernels
+    if layer.virtual_groups is not None and layer.virtual_groups.kernels is not None:
+        yield layer.virtual_groups.kernels
 
 
 def _said(value: object) -> str:

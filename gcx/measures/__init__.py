@@ -1,6 +1,6 @@
 """Arrays -> numbers; pure functions, numpy alone. A measure: one function in one file here, one line in `layer.py`."""
 
-from gcx.measures.effects import measure_lineage, runs_pvalue, smallest_pvalue, welch, welch_runs
+from gcx.measures.effects import measure_lineage, runs_interval, runs_pvalue, smallest_pvalue, welch, welch_runs
 from gcx.measures.kernels import DeltaState, delta_pvalue
 from gcx.measures.layer import LayerMeasures, measure_layer
 from gcx.measures.matched import matched_mean_r2, paired_se
@@ -17,6 +17,7 @@ __all__ = [
     "measure_layer",
     "measure_lineage",
     "paired_se",
+    "runs_interval",
     "runs_pvalue",
     "smallest_pvalue",
     "welch",

@@ -69,6 +69,21 @@ def welch(change: float, se: tuple[float, float], freedom: tuple[int, int]) -> t
     return (change - half, change + half), t_pvalue(change / sqrt(spread), effective)
 
 
+def runs_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of a mean over runs by Student's t; None with less than two runs.
+
+    >>> low, high = runs_interval([1.0, 2.0, 3.0])
+    >>> round(low, 3), round(high, 3)
+    (-0.484, 4.484)
+    """
+    if len(values) < 2:
+        return None
+    runs = np.asarray(values, dtype=np.float64)
+    half = t_quantile(len(runs) - 1) * float(runs.std(ddof=1)) / sqrt(len(runs))
+    middle = float(runs.mean())
+    return middle - half, middle + half
+
+
 def welch_runs(reference: Sequence[float], candidate: Sequence[float]) -> tuple[float, float] | None:
     """95 % interval of mean(candidate) - mean(reference) by Welch's t; None with less than two runs on a side.
 

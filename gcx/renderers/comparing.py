@@ -33,10 +33,8 @@ def _ratio(layer: LayerComparison) -> Cell:
     return Cell(NOTHING if ratio is None else f"×{ratio:.2f}")
 
 
-def _interval(layer: LayerComparison) -> Cell:
-    if layer.change_ci95 is None:
-        return Cell(NOTHING, "faint")
-    return Cell(" to ".join(decimal(end, 4, sign=True) for end in layer.change_ci95), "faint")
+def _interval(ends: tuple[float, float] | None) -> Cell:
+    return Cell(NOTHING if ends is None else " to ".join(decimal(end, 4, sign=True) for end in ends), "faint")
 
 
 def _trend(layer: LayerComparison) -> Cell:
@@ -153,18 +151,9 @@ COMPARISON_COLUMNS: tuple[Column[LayerComparison], ...] = (
         "change_ci95",
         "95 % of change",
         "95 % interval of the change at equal dimension",
-        _interval,
+        lambda c: _interval(c.change_ci95),
         band="at equal dimension",
         level=4,
-    ),
-    Column(
-        "change.kernels.delta",
-        "delta",
-        "change of kernels.delta",
-        lambda c: Cell(decimal(c.change.kernels.delta, 4, sign=True)),
-        band="change",
-        level=4,
-        only_if_any=True,
     ),
     Column(
         "pvalue_adjusted",
@@ -180,7 +169,96 @@ COMPARISON_COLUMNS: tuple[Column[LayerComparison], ...] = (
         right=False,
     ),
 )
-"""Every column of `gcx compare`."""
+"""Every column of what `gcx compare` says of filters."""
+
+
+def _delta(value: float | None) -> Cell:
+    return Cell(decimal(value, 4, sign=True))
+
+
+def _cut(side: ArmMeans) -> Cell:
+    return Cell("virtual" if side.groups == 1 else str(side.groups), "faint" if side.groups == 1 else "plain")
+
+
+def _delta_pvalue(layer: LayerComparison) -> Cell:
+    pvalue = layer.delta_test.pvalue_adjusted if layer.delta_test else None
+    return Cell(probability(pvalue), "found" if pvalue is not None and pvalue <= SIGNIFICANT else "plain")
+
+
+DELTA_COLUMNS: tuple[Column[LayerComparison], ...] = (
+    *COMPARISON_COLUMNS[:2],
+    Column(
+        "sides.reference.groups",
+        "groups",
+        "groups of the reference's layer; virtual: cut into groups that mean nothing",
+        lambda c: _cut(c.sides.reference),
+        band="reference",
+        level=2,
+    ),
+    Column(
+        "sides.reference.delta",
+        "delta",
+        "kernels.delta of the reference",
+        lambda c: _delta(c.sides.reference.delta),
+        band="reference",
+    ),
+    Column(
+        "sides.reference.delta_ci95",
+        "95 %",
+        "its 95 % interval over runs",
+        lambda c: _interval(c.sides.reference.delta_ci95),
+        band="reference",
+        level=3,
+    ),
+    Column(
+        "sides.candidate.groups",
+        "groups",
+        "groups of the candidate's layer; virtual: cut into groups that mean nothing",
+        lambda c: _cut(c.sides.candidate),
+        band="candidate",
+        level=2,
+    ),
+    Column(
+        "sides.candidate.delta",
+        "delta",
+        "kernels.delta of the candidate",
+        lambda c: _delta(c.sides.candidate.delta),
+        band="candidate",
+    ),
+    Column(
+        "sides.candidate.delta_ci95",
+        "95 %",
+        "its 95 % interval over runs",
+        lambda c: _interval(c.sides.candidate.delta_ci95),
+        band="candidate",
+        level=3,
+    ),
+    Column(
+        "change.kernels.delta",
+        "change",
+        "candidate minus reference",
+        lambda c: _delta(c.change.kernels.delta),
+        level=1,
+    ),
+    Column(
+        "delta_test.pvalue_adjusted",
+        "adj. p",
+        "chance of such a change of delta where there is none: runs dealt to the arms, corrected over the layers",
+        _delta_pvalue,
+    ),
+)
+"""Every column of what `gcx compare` says of kernels."""
+
+
+def comparison_tables(
+    comparison: Comparison,
+) -> Iterator[tuple[Sequence[Column[LayerComparison]], Sequence[LayerComparison]]]:
+    """Columns and rows: filters of every pair of layers; kernels where both sides have groups, or virtual ones."""
+    if comparison.layers:
+        yield COMPARISON_COLUMNS, comparison.layers
+    with_delta = [layer for layer in comparison.layers if layer.change.kernels.delta is not None]
+    if with_delta:
+        yield DELTA_COLUMNS, with_delta
 
 
 def comparison_lines(report: Report) -> Iterator[Line]:
@@ -189,6 +267,7 @@ def comparison_lines(report: Report) -> Iterator[Line]:
     if comparison is None:
         return
     yield Line("verdict", comparison.verdict)
+    yield from _kernels(comparison)
     yield from _lineage(comparison)
     for layer in comparison.layers:
         if layer.trend in ("higher", "lower", "depends"):
@@ -210,6 +289,11 @@ def comparison_lines(report: Report) -> Iterator[Line]:
         yield Line("note", note)
     for note in dict.fromkeys(note for layer in comparison.layers for note in layer.notes):
         yield Line("note", f"{note}: {named([layer.reference for layer in comparison.layers if note in layer.notes])}")
+    if any(layer.change.kernels.delta is not None for layer in comparison.layers):
+        text = "kernels of one group against those of different groups: above 0, groups hold different kinds of kernels"
+        if any(_is_cut(layer) for layer in comparison.layers):
+            text += "; virtual groups mean nothing, so theirs should be about 0"
+        yield Line("delta", text, "legend")
     yield Line(
         "equal dimension",
         "fewer channels per filter give larger r by themselves: the denser layer is cut to the other's channels at "
@@ -220,6 +304,22 @@ def comparison_lines(report: Report) -> Iterator[Line]:
 
 def _named(layer: LayerComparison) -> str:
     return layer.reference if layer.reference == layer.candidate else f"{layer.reference} with {layer.candidate}"
+
+
+def _is_cut(layer: LayerComparison) -> bool:
+    return any(side.groups == 1 and side.delta is not None for side in (layer.sides.reference, layer.sides.candidate))
+
+
+def _kernels(comparison: Comparison) -> Iterator[Line]:
+    tests = [(layer, layer.delta_test) for layer in comparison.layers if layer.delta_test is not None]
+    if not tests:
+        return
+    found = [layer for layer, test in tests if test.pvalue_adjusted <= SIGNIFICANT]
+    signs = [(layer.change.kernels.delta or 0.0) > 0 for layer in found]
+    text = f"delta changed in {len(found)} of {plural(len(tests), 'layer')}"
+    if found:
+        text += f" ({sum(signs)} higher, {len(signs) - sum(signs)} lower)"
+    yield Line("kernels", f"{text}, adjusted p at most .05")
 
 
 def _lineage(comparison: Comparison) -> Iterator[Line]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from gcx.comparison import Comparison
 from gcx.renderers.cells import Cell, Table, build_table
-from gcx.renderers.comparing import COMPARISON_COLUMNS, comparison_lines, gate_lines
+from gcx.renderers.comparing import comparison_lines, comparison_tables, gate_lines
 from gcx.renderers.escape import markdown_code, markdown_text
 from gcx.renderers.listing import LISTING_COLUMNS, listing_lines
 from gcx.renderers.options import RenderOptions
@@ -71,8 +71,8 @@ def _model_lines(model: ModelResult, settings: Settings) -> Iterator[str]:
 def _comparison_lines(report: Report, comparison: Comparison) -> Iterator[str]:
     yield f"### {markdown_code(comparison.candidate)} against {markdown_code(comparison.reference)}"
     yield ""
-    if comparison.layers:
-        yield from _table(build_table(COMPARISON_COLUMNS, comparison.layers), [""] * len(comparison.layers))
+    for columns, rows in comparison_tables(comparison):
+        yield from _table(build_table(columns, rows), [""] * len(rows))
     for line in (*comparison_lines(report), *gate_lines(report)):
         yield _sentence(line)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from gcx.comparison import Comparison
 from gcx.renderers.cells import Cell, Table, build_table
-from gcx.renderers.comparing import COMPARISON_COLUMNS, comparison_lines, gate_lines
+from gcx.renderers.comparing import comparison_lines, comparison_tables, gate_lines
 from gcx.renderers.escape import html_text
 from gcx.renderers.prose import (
     Line,
@@ -27,15 +28,18 @@ from gcx.training_run import Track
 def notebook_html(report: Report) -> str:
     """The report as an HTML fragment: no script, no style sheet, every name escaped."""
     if report.comparison is not None:
-        layers = report.comparison.layers
-        table = _table(build_table(COMPARISON_COLUMNS, layers), [""] * len(layers)) if layers else ()
-        said = map(_sentence, (*comparison_lines(report), *gate_lines(report)))
-        title = f"{report.comparison.candidate} against {report.comparison.reference}"
-        return "\n".join([f"<h4>{html_text(title)}</h4>", *table, *said])
+        return "\n".join(_comparison_lines(report, report.comparison))
     if report.track is not None:
         return "\n".join(_track_lines(report, report.track))
     lines = [line for model in report.models for line in _model_lines(model, report.settings)]
     return "\n".join([*lines, *map(_sentence, (*legend_lines(report.models), *gate_lines(report)))])
+
+
+def _comparison_lines(report: Report, comparison: Comparison) -> Iterator[str]:
+    yield f"<h4>{html_text(f'{comparison.candidate} against {comparison.reference}')}</h4>"
+    for columns, rows in comparison_tables(comparison):
+        yield from _table(build_table(columns, rows), [""] * len(rows))
+    yield from map(_sentence, (*comparison_lines(report), *gate_lines(report)))
 
 
 def _track_lines(report: Report, track: Track) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gcx.comparison import Comparison
 from gcx.renderers.cells import Cell, Column, Table, build_table
-from gcx.renderers.comparing import COMPARISON_COLUMNS, comparison_lines, gate_lines
+from gcx.renderers.comparing import comparison_lines, comparison_tables, gate_lines
 from gcx.renderers.escape import terminal_text
 from gcx.renderers.layout import Span, table_lines
 from gcx.renderers.listing import LISTING_COLUMNS, listing_lines
@@ -111,9 +111,8 @@ def _comparison_lines(report: Report, comparison: Comparison, options: RenderOpt
         )
     ]
     yield from _heading(runs[1], f"against {runs[0]}", options)
-    if comparison.layers:
-        table = build_table(COMPARISON_COLUMNS, comparison.layers)
-        yield from table_lines(table, options.width, unicode=options.unicode)
+    for columns, rows in comparison_tables(comparison):
+        yield from table_lines(build_table(columns, rows), options.width, unicode=options.unicode)
         yield ()
     yield from _sentences((*comparison_lines(report), *gate_lines(report)), options)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import gcx
 from gcx.comparing.verdicts import readings, trend_of
@@ -84,6 +85,59 @@ def test_runs_are_the_unit():
     assert {layer.trend for layer in found.layers} == {"higher"}  # both layers sit there, so the correction lets them
 
 
+def test_kernels_are_tested_over_runs_and_dense_layers_by_virtual_groups(monkeypatch):
+    """Against scipy: intervals by t, the change by exact permutation; the dense side is cut as `correlate` cuts it."""
+    monkeypatch.chdir(DIGITS)
+    dense, grouped = ([f"digits-g{g}-seed{s}.pt" for s in range(4)] for g in (1, 4))
+    report = gcx.compare(dense, grouped, virtual_groups=4, groups={"candidate:conv": 4})
+    conv = report.comparison.layers[1]
+    before = [layer_of(gcx.correlate(path, virtual_groups=4)).virtual_groups.kernels.delta for path in dense]
+    after = [layer_of(gcx.correlate(path, groups={"conv": 4})).kernels.delta for path in grouped]
+    assert conv.sides.reference.delta == pytest.approx(np.mean(before))
+    assert conv.sides.candidate.delta == pytest.approx(np.mean(after))
+    assert conv.change.kernels.delta == pytest.approx(np.mean(after) - np.mean(before))
+    excess = [layer_of(gcx.correlate(path, groups={"conv": 4})).within.excess for path in grouped]
+    across = [layer_of(gcx.correlate(path, groups={"conv": 4})).across for path in grouped]
+    for values, found in (
+        (before, conv.sides.reference.delta_ci95),
+        (after, conv.sides.candidate.delta_ci95),
+        (excess, conv.sides.candidate.excess_ci95),
+        ([side.mean_r2 - side.null_permuted_r2 for side in across], conv.sides.candidate.across_excess_ci95),
+    ):
+        assert found == pytest.approx(tuple(stats.ttest_1samp(values, 0).confidence_interval()), rel=1e-6)
+    exact = stats.permutation_test((before, after), lambda a, b: np.mean(b) - np.mean(a), n_resamples=np.inf)
+    assert conv.delta_test.pvalue == pytest.approx(exact.pvalue)
+    welch = stats.ttest_ind(after, before, equal_var=False).confidence_interval()
+    assert conv.delta_test.change_ci95 == pytest.approx(tuple(welch), rel=1e-6)
+    tests = [layer.delta_test for layer in report.comparison.layers]
+    adjusted = stats.false_discovery_control([test.pvalue for test in tests])
+    assert [test.pvalue_adjusted for test in tests] == pytest.approx(adjusted)
+    text = by_name("terminal").render(report, RenderOptions(width=120))
+    assert "virtual groups mean nothing" in text
+    assert "delta changed in" in text
+
+
+def test_without_groups_on_both_sides_kernels_are_not_tested(monkeypatch):
+    monkeypatch.chdir(DIGITS)
+    dense, grouped = ([f"digits-g{g}-seed{s}.pt" for s in range(2)] for g in (1, 4))
+    saved = gcx.correlate("digits-g1-seed0.pt", virtual_groups=2)
+    for found in (
+        gcx.compare(dense, grouped, groups={"candidate:conv": 4}),
+        gcx.compare(saved, grouped, groups={"candidate:conv": 4}),  # cut, but not asked for here
+        gcx.compare(saved, grouped, groups={"candidate:conv": 4}, virtual_groups=4),  # cut otherwise
+    ):
+        conv = found.comparison.layers[1]
+        assert (conv.sides.reference.delta, conv.change.kernels.delta, conv.delta_test) == (None, None, None)
+        assert "virtual groups" not in by_name("terminal").render(found, RenderOptions())
+    one = gcx.compare(saved, grouped[0], groups={"candidate:conv": 4}, virtual_groups=2).comparison.layers[1]
+    assert one.change.kernels.delta is not None
+    assert (one.delta_test, one.sides.candidate.delta_ci95) == (None, None)
+
+
+def layer_of(report, name="conv"):
+    return next(layer for layer in report.models[0].layers if layer.name == name)
+
+
 def test_the_verdict_says_what_the_numbers_say():
     found = gcx.compare(*([str(DIGITS / f"digits-g{g}-seed{s}.pt") for s in range(4)] for g in (1, 4))).comparison
     for layer in found.layers:
@@ -157,6 +211,7 @@ def test_a_saved_report_stands_in_for_its_weights(tmp_path):
         (lambda data: data["models"][0]["layers"][0].update(weight_shape=[]), "impossible"),
         (lambda data: data["models"][0]["layers"][0].update(weight_shape=[32, 1, 0, 3], parameters=0), "impossible"),
         (lambda data: data["models"][0]["layers"][0]["within"].update(se=1e200), "impossible"),
+        (lambda data: data["models"][0]["layers"][0]["kernels"].update(delta=1e200), "impossible"),
     ],
 )
 def test_a_report_that_does_not_fit_is_refused(tmp_path, change, message):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gcx import limits
 from gcx.contract import to_mapping
-from gcx.renderers.comparing import COMPARISON_COLUMNS, comparison_lines, gate_lines
+from gcx.renderers.comparing import comparison_lines, comparison_tables, gate_lines
 from gcx.renderers.html.elements import definition_rows, plain_table, sentences, tag
 from gcx.renderers.html.glossary import NULLS, glossary
 from gcx.renderers.html.layer_pictures import PictureBook
@@ -84,8 +84,8 @@ def _comparison(report: Report) -> Iterator[str]:
         return
     yield "<section>"
     yield tag("h2", "Comparison")
-    if report.comparison.layers:
-        yield from plain_table(COMPARISON_COLUMNS, report.comparison.layers)
+    for columns, rows in comparison_tables(report.comparison):
+        yield from plain_table(columns, rows)
     yield from sentences(comparison_lines(report))
     yield "</section>"
 
