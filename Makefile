@@ -9,12 +9,13 @@ FUZZ_SECONDS ?= 300
 # One BLAS thread per process: the workers share the cores, and the same bytes come out everywhere.
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest
+FASHION = --jobs $(WORKERS) $(if $(DATA),--data $(DATA))
 INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 STATED := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint fuzz nightly bench examples clean
+.PHONY: help demo test lint fuzz nightly bench examples thread clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +45,14 @@ nightly: lint ## run everything, what takes minutes (nightly_*.py) too
 
 examples: $(VENV)/.test ## train the shipped example checkpoints again
 	$(BIN)/python examples/train_digits.py --force
+
+thread: $(VENV)/.test ## train the nets of the thread's experiment (hours; DATA=DIR has Fashion-MNIST), measure, write the page
+	$(ONE_THREAD) $(BIN)/python examples/train_fashion.py $(FASHION)
+	$(ONE_THREAD) $(BIN)/python examples/train_fashion.py $(FASHION) --width equal-multiply-adds --groups 2 4 8 --seeds 0 1 2 3
+	$(ONE_THREAD) $(BIN)/python examples/train_fashion.py $(FASHION) --width equal-parameters --groups 2 4 8 --seeds 0 1 2 3
+	$(BIN)/python examples/fashion_kernels.py
+	$(BIN)/python examples/equivalence.py
+	$(BIN)/python examples/write_page.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -114,7 +114,7 @@ def run(plan: Plan, split: Split, places: Places, tell: Callable[[], None]) -> R
                 "test_loss": test_loss,
             }
         )
-        save(net, places.checkpoints / plan.name / f"epoch-{epoch:02d}.pt")
+        save(net, checkpoint(plan, places, epoch))
         tell()
     record = {
         **asked(plan, split.name, places),
@@ -142,8 +142,15 @@ def asked(plan: Plan, data: str, places: Places) -> Record:
 
 
 def is_done(plan: Plan, data: str, places: Places) -> bool:
+    """Whether the run is recorded to its end and left its last checkpoint: a record alone has nothing to measure."""
     record = read_json(places.results / f"{plan.name}.json")
-    return bool(record) and asked(plan, data, places).items() <= record.items() and len(record["epochs"]) > plan.epochs
+    if not record or not checkpoint(plan, places, plan.epochs).exists():
+        return False
+    return asked(plan, data, places).items() <= record.items() and len(record["epochs"]) > plan.epochs
+
+
+def checkpoint(plan: Plan, places: Places, epoch: int) -> Path:
+    return places.checkpoints / plan.name / f"epoch-{epoch:02d}.pt"
 
 
 def make_deterministic(threads: int) -> None:

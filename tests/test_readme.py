@@ -15,7 +15,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
-BLOCKS = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
+PAGES = [README, (REPOSITORY / "examples" / "README.md").read_text()]
+BLOCKS = [block for page in PAGES for block in re.findall(r"```console\n(.*?)```", page, flags=re.DOTALL)]
 
 
 def shown_commands():
@@ -71,8 +72,9 @@ def test_the_first_screen_is_a_sentence_a_command_and_its_output():
 
 
 def test_every_link_into_the_repository_leads_somewhere():
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README):
-        assert (REPOSITORY / target).exists(), target
+    for folder, page in zip((REPOSITORY, REPOSITORY / "examples"), PAGES, strict=True):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page):
+            assert (folder / target).exists(), target
 
 
 def test_every_command_has_help_with_three_commands_to_copy():

@@ -1,6 +1,7 @@
 """The recorded runs of the thread's experiment: whole, of one recipe, and what the page says of them."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from scipy import stats
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
 RUNS = sorted((EXAMPLES / "results" / "fashion").glob("*.json"))
-SCRIPTS = ("claims", "equivalence", "train_fashion")
+SCRIPTS = ("claims", "equivalence", "fashion_kernels", "train_fashion", "write_page")
 
 
 def test_every_run_is_whole_and_of_one_recipe():
@@ -25,17 +26,66 @@ def test_every_run_is_whole_and_of_one_recipe():
 
 def test_intervals_are_those_of_scipy():
     claims = pytest.importorskip("claims")
-    differences = claims.paired(claims.last_epochs(EXAMPLES / "results" / "fashion"), 4, 32, "test_accuracy")
+    runs = claims.last_epochs(EXAMPLES / "results" / "fashion")
+    differences = claims.paired(runs, claims.Arm(4, 32), claims.test_accuracy)
     expected = stats.ttest_1samp(differences, 0.0).confidence_interval()
     assert claims.interval(differences)[1:] == pytest.approx((expected.low, expected.high))
 
 
-def test_the_page_says_what_the_runs_say():
+def test_the_page_agrees_with_the_records(capsys, tmp_path):
+    write_page = pytest.importorskip("write_page")
+    assert write_page.main(["--check"]) == 0
+    changed = tmp_path / "README.md"
+    changed.write_text((EXAMPLES / "README.md").read_text().replace("92.46 %", "92.47 %"))
+    assert write_page.main(["--check", "--page", str(changed)]) == 1
+    assert "disagrees" in capsys.readouterr().out
+    page = changed.read_text()
+    assert set(re.findall(r"<!-- (\w+) -->\n", page)) - {"end"} == set(write_page.BLOCKS)
+
+
+def test_what_the_page_concludes_follows_from_the_records():
+    """Each sentence in bold that a further run could overturn."""
     claims = pytest.importorskip("claims")
-    page = (EXAMPLES / "README.md").read_text()
     runs = claims.last_epochs(EXAMPLES / "results" / "fashion")
-    for line in (*claims.table(runs), *claims.sentences(runs)):
-        assert line in page
+    for groups in (4, 8):
+        assert max(claims.paired(runs, claims.Arm(groups, 32), claims.test_accuracy)) <= 0
+        assert claims.interval(claims.paired(runs, claims.Arm(groups, 32), claims.gap))[2] < 0
+    low, high = claims.interval(claims.paired(runs, claims.Arm(2, 32), claims.test_accuracy))[1:]
+    assert low < 0 < high
+    for width, groups in ((44, 2), (60, 4), (80, 8)):
+        low, high = claims.interval(claims.paired(runs, claims.Arm(groups, width), claims.test_accuracy))[1:]
+        assert low < 0 < high
+    compared = json.loads((EXAMPLES / "results" / "fashion_kernels.json").read_text())["compared"]
+    for one in compared:
+        conv = one["conv"]
+        sides = conv["sides"].values()
+        assert one["runs"] == [8, 8]
+        across = [side["across_excess_ci95"] for side in sides if side["groups"] > 1]
+        assert all(low < 0 < high for low, high in across)
+        if one["against"] == "its beginning":
+            before, after = (side["excess_ci95"] for side in sides)
+            assert before[1] < 0.003 < 0.007 < after[0]
+        else:
+            assert conv["change_ci95"][0] < 0 < conv["change_ci95"][1]
+        if "before training" in one["against"]:
+            assert all(side["delta_ci95"][0] < 0 < side["delta_ci95"][1] for side in sides)
+    tests = [one["conv"]["delta_test"]["pvalue"] for one in compared if one["against"] == "ungrouped"]
+    assert min(stats.false_discovery_control(tests)) > 0.05
+
+
+def test_shipped_nets_are_the_recorded_ones():
+    """Four of the eight runs lie here: what gcx says of each is among what the record averages."""
+    import gcx
+
+    compared = json.loads((EXAMPLES / "results" / "fashion_kernels.json").read_text())["compared"]
+    for groups in (1, 4):
+        recorded = next(one for one in compared if (one["groups"], one["against"]) == (groups, "its beginning"))
+        low, high = recorded["conv"]["sides"]["candidate"]["excess_ci95"]
+        for seed in range(4):
+            path = str(EXAMPLES / "checkpoints" / f"fashion-g{groups}-seed{seed}.pt")
+            conv = gcx.correlate(path, groups={"conv": groups}, include=["conv"]).models[0].measured[0]
+            assert conv.weight_shape == (64, 32 // groups, 3, 3)
+            assert abs(conv.within.excess - (low + high) / 2) < 3 * (high - low)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -58,6 +108,27 @@ def test_training_is_the_same_again_and_goes_on_where_it_stopped(tmp_path):
     assert (first / name / "epoch-02.pt").read_bytes() == (second / name / "epoch-02.pt").read_bytes()
     again = subprocess.run([*command, "--out", str(first)], capture_output=True, text=True, check=True, timeout=120)
     assert "0 trained, 1 were there already" in again.stdout
+    (first / name / "epoch-02.pt").unlink()
+    again = subprocess.run([*command, "--out", str(first)], capture_output=True, text=True, check=True, timeout=120)
+    assert "1 trained" in again.stdout
+
+
+def test_kernels_are_measured_over_runs(tmp_path):
+    pytest.importorskip("sklearn")
+    out = tmp_path / "kernels.json"
+    command = [sys.executable, str(EXAMPLES / "fashion_kernels.py"), "--quick", "--out", str(out)]
+    subprocess.run(command, capture_output=True, check=True, timeout=300)
+    found = json.loads(out.read_text())
+    assert [one["runs"] for one in found["compared"]] == [[2, 2]] * 10
+    assert [one["groups"] for one in found["along"]] == [1, 2, 4, 8]
+    assert all(one["lineages"] == 1 and one["epochs"] == [0, 1, 2] for one in found["along"])
+    for one in found["along"]:  # the last epoch of the series is the trained side of the comparison
+        compared = next(
+            other
+            for other in found["compared"]
+            if (other["groups"], other["against"]) == (one["groups"], "its beginning")
+        )
+        assert one["mean_r2"][-1] == pytest.approx(compared["conv"]["sides"]["candidate"]["mean_r2"])
 
 
 def test_a_grouped_layer_is_a_masked_dense_one(tmp_path):
