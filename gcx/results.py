@@ -101,6 +101,18 @@ class KernelStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class Saturation:
+    """How much of the filters of a layer that reads three channels is colour: energy off the axis of equal channels."""
+
+    mean: Annotated[float, "mean share of a filter's energy that is colour: 0 for grey, 2/3 for random filters"]
+    least: Annotated[float, "the same mean over the part where it is least"]
+    most: Annotated[float, "the same mean over the part where it is most"]
+    between: Annotated[float, "share of its variance over filters that lies between the parts: 1 if each has its own"]
+    null_between: Annotated[float, "between when filters are dealt to parts at random, on average"]
+    pvalue: Annotated[float, "chance of such a between when filters are dealt to parts at random (one-sided)"]
+
+
+@dataclass(frozen=True, slots=True)
 class Partition:
     """A dense layer cut into groups it does not have: a negative control, or the groups of the layer that reads it."""
 
@@ -112,6 +124,9 @@ class Partition:
     contrast: Annotated[float | None, "within_mean_r2 minus across_mean_r2"]
     contrast_pvalue: Annotated[float | None, "chance of such a contrast when filters are dealt to parts at random"]
     kernels: Annotated[Kernels | None, "kernel measure over the parts"]
+    saturation: Annotated[
+        Saturation | None, "colour over the parts, of a layer that reads three channels; null for others"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

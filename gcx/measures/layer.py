@@ -15,6 +15,7 @@ from gcx.measures.kernels import DeltaState, KernelMoments, kernel_moments, meas
 from gcx.measures.notes import filter_notes, kernel_notes
 from gcx.measures.partition import measure_partition
 from gcx.measures.picture import make_distribution, make_picture
+from gcx.measures.saturation import COLOURS, saturation
 from gcx.measures.statistics import measure_statistics
 from gcx.results import Across, Distribution, Kernels, KernelStatistics, Partition, Picture, Within
 from gcx.settings import Measure
@@ -82,11 +83,13 @@ def measure_layer(
     filters = own_scale(np.asarray(filters, dtype=np.float64), overwrite=overwrite)
     moments, degenerate_kernels = kernel_moments(filters) if k > 1 else (None, None)
     kernels, state = measure_kernels(moments) if moments is not None else (None, None)
+    cut = groups == 1 and bool(virtual_groups or induced)
+    shares = saturation(filters[0][~dead[0]]) if cut and filters.shape[2] == COLOURS else None
     most = None if picture else SAMPLE
     pairs = filter_pairs(filters, dead, measure, bins=picture or distribution, most=most)
     del filters
     within, across = within_record(pairs), across_record(pairs)
-    cuts = _Cuts(pairs, moments, seed, name)
+    cuts = _Cuts(pairs, moments, shares, seed, name)
     virtual = cuts.cut(virtual_groups, "virtual", None) if virtual_groups and groups == 1 else None
     by_reader = cuts.cut(induced[0], "induced", induced[1]) if induced and groups == 1 else None
     notes = [*filter_notes(shape, measure, within, across), *kernel_notes(shape, kernels, statistics), *cuts.notes]
@@ -109,8 +112,10 @@ def measure_layer(
 class _Cuts:
     """Partitions of one dense layer."""
 
-    def __init__(self, pairs: FilterPairs, moments: KernelMoments | None, seed: int, name: str) -> None:
-        self._pairs, self._moments, self._seed, self._name = pairs, moments, seed, name
+    def __init__(
+        self, pairs: FilterPairs, moments: KernelMoments | None, shares: NDArray[Any] | None, seed: int, name: str
+    ) -> None:
+        self._pairs, self._moments, self._shares, self._seed, self._name = pairs, moments, shares, seed, name
         self.notes: list[str] = []
 
     def cut(self, parts: int, source: Any, consumer: str | None) -> Partition | None:
@@ -121,6 +126,7 @@ class _Cuts:
         found = measure_partition(
             self._pairs,
             self._moments,
+            self._shares,
             parts,
             source,
             consumer=consumer,

@@ -19,12 +19,14 @@ from gcx.measures.kernels import KernelMoments, delta_pvalue, layer_key, measure
 from gcx.measures.moments import CHUNK
 from gcx.measures.nulls import permutation_pvalue
 from gcx.measures.pairs import pairs_within
-from gcx.results import Kernels, Partition
+from gcx.measures.saturation import measure_saturation
+from gcx.results import Kernels, Partition, Saturation
 
 
 def measure_partition(
     pairs: FilterPairs,
     moments: KernelMoments | None,
+    shares: NDArray[Any] | None,
     parts: int,
     source: Literal["virtual", "induced"],
     *,
@@ -38,13 +40,14 @@ def measure_partition(
     Args:
         pairs: the dense layer's unit filters (1, N, c, k); `parts` divides N.
         moments: of the dense layer's kernels; None for 1x1 kernels.
+        shares: (n,) saturation of the live filters; None unless the layer reads three channels.
         parts: number of parts, of N/parts filters in natural order.
         source, consumer: where the parts come from.
         n_resamples, seed, name: of the permutation tests, which deal the filters to the parts at random.
 
     Returns:
         mean_r2 within and across the parts, their contrast with a one-sided p-value (None beyond `limits.OVERLAPS`
-        filters), and the kernel measure.
+        filters), the kernel measure, and colour.
     """
     live = (~pairs.dead).reshape(parts, -1).sum(axis=1)
     n = int(live.sum())
@@ -68,7 +71,15 @@ def measure_partition(
         contrast=contrast,
         contrast_pvalue=pvalue,
         kernels=None if moments is None else _part_kernels(moments.cut(parts), n_resamples, seed, name),
+        saturation=None if shares is None else _part_colours(shares, pairs, parts, n_resamples, layer_key(seed, name)),
     )
+
+
+def _part_colours(
+    shares: NDArray[Any], pairs: FilterPairs, parts: int, n_resamples: int, key: list[int]
+) -> Saturation | None:
+    alive = ~pairs.dead.ravel()
+    return measure_saturation(shares, np.repeat(np.arange(parts), len(alive) // parts)[alive], n_resamples, key)
 
 
 def _part_kernels(moments: KernelMoments, n_resamples: int, seed: int, name: str) -> Kernels:

@@ -194,6 +194,12 @@ DISTRIBUTION: Column[LayerResult] = Column(
 )
 """The one column that is a drawing."""
 
+
+def _colour(cut: tuple[LayerResult, Partition]) -> Cell:
+    found = cut[1].saturation
+    return Cell(NOTHING if found is None else f"{decimal(found.least, 2)} to {decimal(found.most, 2)}")
+
+
 PARTITION_COLUMNS: tuple[Column[tuple[LayerResult, Partition]], ...] = (
     Column(
         "name",
@@ -233,6 +239,22 @@ PARTITION_COLUMNS: tuple[Column[tuple[LayerResult, Partition]], ...] = (
         "p",
         "chance of such a contrast when filters are dealt to parts at random; not adjusted for the number of layers",
         lambda c: Cell(probability(c[1].contrast_pvalue)),
+    ),
+    Column(
+        "virtual_groups.saturation.between",
+        "colour",
+        "mean share of colour in the filters of the least and of the most coloured part; of a layer that reads RGB",
+        _colour,
+        only_if_any=True,
+        level=1,
+    ),
+    Column(
+        "virtual_groups.saturation.pvalue",
+        "p colour",
+        "chance that parts differ as much in colour when filters are dealt to them at random",
+        lambda c: Cell(probability(c[1].saturation.pvalue if c[1].saturation else None)),
+        only_if_any=True,
+        level=1,
     ),
     Column(
         "induced_groups.consumer",

@@ -36,7 +36,7 @@ _ABOUT = (
     "degenerate_filters",
     "degenerate_kernels",
 )
-_ROWS = frozenset({"per_group", "kernels"})
+_ROWS = frozenset({"per_group", "kernels", "saturation"})
 """Fields that are records themselves, shown in their own way."""
 
 
@@ -83,9 +83,9 @@ def _numbers(prefix: str, record: Any) -> Iterator[tuple[str, str, Any]]:
         value = getattr(record, field.name)
         if field.name not in _ROWS:
             yield f"{prefix}.{field.name}", field.name, value
-        elif field.name == "kernels" and value is not None:
-            for path, name, inner in _numbers(f"{prefix}.kernels", value):
-                yield path, f"kernels.{name}", inner
+        elif field.name != "per_group" and value is not None:
+            for path, name, inner in _numbers(f"{prefix}.{field.name}", value):
+                yield path, f"{field.name}.{name}", inner
 
 
 def _block(title: str, about: str, rows: Iterable[tuple[str, str, Any]]) -> Iterator[str]:
