@@ -22,6 +22,15 @@ PICKLE_CONTAINERS = 3_000_000
 PICKLE_GLOBALS = 10_000
 """Different names of functions and classes that one pickle refers to; a large module has some hundred."""
 
+SCRIPT_CODE = 32 * MIB
+"""Characters of code in a TorchScript archive; a network of 10,000 layers, unrolled, has about 5 MiB."""
+SCRIPT_STATEMENTS = 1_000_000
+"""Classes, names, assignments and calls of that code that are looked at."""
+EXPORT_JSON = 128 * MIB
+"""Length of the graph of an exported program, and of the list of its weights."""
+EXPORT_NODES = 2_000_000
+"""Nodes, inputs and arguments of such a graph that are kept."""
+
 MODULES = 1_000_000
 """Modules in the tree of a pickled one; each place where a shared one stands counts."""
 LOOKS = 30_000_000

@@ -12,11 +12,18 @@ from gcx.readers.keras import KerasArchiveReader, KerasHdf5Reader
 from gcx.readers.onnx import OnnxReader
 from gcx.readers.safetensors import SafetensorsReader
 from gcx.readers.shards import ShardIndexReader
-from gcx.readers.torch import PlainPickleReader, TorchLegacyReader, TorchTarReader, TorchZipReader
+from gcx.readers.torch import (
+    PlainPickleReader,
+    TorchLegacyReader,
+    TorchScriptReader,
+    TorchTarReader,
+    TorchZipReader,
+)
 from gcx.settings import Weights
 
 _TORCH: tuple[Reader, ...] = (TorchZipReader(), TorchLegacyReader(), TorchTarReader())
 READERS: tuple[Reader, ...] = (
+    TorchScriptReader(),  # before those of other zip archives
     *_TORCH,
     SafetensorsReader(),
     ShardIndexReader(_TORCH),

@@ -142,6 +142,10 @@ class Archive:
             entry.size for entry in self.entries.values()
         )
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return ("the file has no checksums: damage would not be seen",) if self.without_checksums else ()
+
     def _verify(self, entry: Entry, crc: int) -> None:
         if crc != entry.crc and not self.without_checksums:
             raise CheckpointError(

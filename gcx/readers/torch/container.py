@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from gcx.checkpoint import Checkpoint
@@ -38,9 +39,10 @@ class TorchZipReader:
             CheckpointError: not torch's archive, damaged, or it asks for something to be called.
         """
         container = Container(Archive(source))
-        root = container.root()
-        notes = ("the file has no checksums: damage would not be seen",) if container.archive.without_checksums else ()
-        parsed = Parsed(root, container.read, big_endian=container.big_endian, notes=notes)
+        refuse_programs(source, container.top, container.archive.entries)
+        parsed = Parsed(
+            container.root(), container.read, big_endian=container.big_endian, notes=container.archive.notes
+        )
         return checkpoint_of(parsed, source, options)
 
 
@@ -60,7 +62,6 @@ class Container:
         stranger = next((name for name in names if not name.startswith(self.top)), None)
         if stranger is not None:
             raise CheckpointError(f"has a second top folder in its archive: '{stranger}'", cure=CURE)
-        _refuse_other_archives(archive.source, self.top, names)
         self.big_endian = self._big_endian()
 
     def _big_endian(self) -> bool:
@@ -74,11 +75,22 @@ class Container:
 
     def root(self) -> Any:
         """The value of `data.pkl`; every other pickle in the archive is looked through as well."""
+        return self.values({self.pickle: "data"})[self.pickle]
+
+    def values(self, wanted: dict[str, str]) -> dict[str, Any]:
+        """The values of pickles by name; every other one in the archive is looked through as well.
+
+        Args:
+            wanted: to each pickle the folder under the top one where its storages are.
+        """
         budget = Budget()
         for name in self.archive.entries:
-            if name.endswith((".pkl", ".pickle")) and name != self.pickle:
-                Machine(self._pickle(name), self.persistent, budget).run()
-        return Machine(self._pickle(self.pickle), self.persistent, budget).run()
+            if name.endswith((".pkl", ".pickle")) and name not in wanted:
+                Machine(self._pickle(name), unchecked, budget).run()
+        return {
+            name: Machine(self._pickle(name), partial(self.persistent, folder), budget).run()
+            for name, folder in wanted.items()
+        }
 
     def _pickle(self, name: str) -> bytes:
         size = self.archive.entry(name).size
@@ -86,11 +98,11 @@ class Container:
             raise LimitError(f"has a pickle of {size} bytes, limit PICKLE_BYTES is {PICKLE_BYTES}")
         return self.archive.read(name)
 
-    def persistent(self, pid: Any) -> Storage:
+    def persistent(self, folder: str, pid: Any) -> Storage:
         """`('storage', class, key, location, numel)`, checked against the record of that name."""
         key, dtype, numel, location = storage_of(pid, 5)
-        storage = Storage(key, dtype, numel, item_bytes(dtype), location)
-        record = f"{self.top}data/{key}"
+        storage = Storage(f"{folder}/{key}", dtype, numel, item_bytes(dtype), location)
+        record = f"{self.top}{storage.key}"
         if location != "meta" and record in self.archive.entries:
             size = self.archive.entry(record).size
             if storage.nbytes != size:
@@ -102,7 +114,13 @@ class Container:
         return storage
 
     def read(self, storage: Storage, begin: int, length: int) -> bytes:
-        return self.archive.read(f"{self.top}data/{storage.key}", begin, length)
+        return self.archive.read(f"{self.top}{storage.key}", begin, length)
+
+
+def unchecked(pid: Any) -> Storage:
+    """A storage of a pickle that is only looked through: no number of it is read."""
+    key, dtype, numel, location = storage_of(pid, 5)
+    return Storage(key, dtype, numel, item_bytes(dtype), location)
 
 
 def storage_of(pid: Any, length: int) -> tuple[str, Dtype, int, str]:
@@ -124,7 +142,11 @@ def storage_of(pid: Any, length: int) -> tuple[str, Dtype, int, str]:
     return key, dtype, numel, location if type(location) is str else ""
 
 
-def _refuse_other_archives(source: Source, top: str, names: Iterable[str]) -> None:
-    """TorchScript and torch.package keep a data.pkl as well; they are programs around it."""
+def refuse_programs(source: Source, top: str, names: Iterable[str]) -> None:
+    """TorchScript and torch.package keep a data.pkl as well; they are programs around it.
+
+    Raises:
+        CheckpointError: it is one.
+    """
     if any(name.startswith((f"{top}constants.pkl", f"{top}code/", f"{top}.data/extern_modules")) for name in names):
         raise describe(source) or CheckpointError("is a program in an archive, not a checkpoint")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from gcx.checkpoint import ConvSpec
@@ -61,7 +62,8 @@ def read_tree(root: Placeholder, work: Work) -> Tree:
     """
     tree = Tree()
     odd: list[str] = []
-    for prefix, found in _modules(root, work):
+    for prefix, module in walk_modules(root, partial(_children, work=work), work):
+        found = attributes(module, work)
         transient = _names(found.get("_non_persistent_buffers_set"), work)
         for kind in ("_parameters", "_buffers"):
             held = found.get(kind)
@@ -99,8 +101,17 @@ def _is_possible(groups: int, shape: tuple[int, ...]) -> bool:
     return groups >= 1 and shape[0] % groups == 0
 
 
-def _modules(root: Placeholder, work: Work) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every module's attributes with its prefix, parents before children, children in order."""
+Children = Callable[[Placeholder], Iterable[tuple[str, Placeholder]]]
+"""A module's children by name, in order."""
+
+
+def walk_modules(root: Placeholder, children: Children, work: Work) -> Iterator[tuple[str, Placeholder]]:
+    """Every module with its prefix, parents before children, children in order; a shared one in each of its places.
+
+    Raises:
+        CheckpointError: a module contains itself.
+        LimitError: `MODULES`, or names beyond `NAME` and `NAMES`.
+    """
     ancestors: set[int] = set()
     waiting: list[tuple[str, Placeholder | None, int]] = [("", root, id(root))]
     seen = 0
@@ -116,14 +127,17 @@ def _modules(root: Placeholder, work: Work) -> Iterator[tuple[str, dict[str, Any
         if seen > MODULES:
             raise LimitError(f"has more than {MODULES} modules, limit MODULES")
         work.name(len(prefix))
-        found = attributes(module, work)
-        yield prefix, found
+        yield prefix, module
         ancestors.add(mark)
         waiting.append((prefix, None, mark))
-        work.look(len(found["_modules"].items))
-        for name, child in reversed(found["_modules"].named().items()):
-            if is_module(child, work):
-                waiting.append((f"{prefix}{name}.", child, id(child)))
+        for name, child in reversed(list(children(module))):
+            waiting.append((f"{prefix}{name}.", child, id(child)))
+
+
+def _children(module: Placeholder, work: Work) -> Iterator[tuple[str, Placeholder]]:
+    held = attributes(module, work)["_modules"]
+    work.look(len(held.items))
+    return ((name, child) for name, child in held.named().items() if is_module(child, work))
 
 
 def _names(value: Any, work: Work) -> frozenset[str]:

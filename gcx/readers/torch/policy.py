@@ -72,6 +72,11 @@ time.struct_time itertools.count itertools.cycle itertools.repeat logging.getLog
 """
 _INERT_FUNCTIONS = frozenset(_INERT_FUNCTION_WORDS.split())
 """Names of functions that only make a value; the result is a placeholder."""
+_SCRIPT_WORDS = "build_intlist build_tensorlist build_doublelist build_boollist restore_type_tag"
+HANDING_ON = frozenset(f"torch.jit._pickle.{word}" for word in _SCRIPT_WORDS.split())
+"""What TorchScript's pickles call to say what a list or dict holds; each gives back its argument."""
+
+_KNOWN = _HARMLESS | _INERT_FUNCTIONS | _MERE_REFERENCES | HANDING_ON
 
 
 def check_reference(found: Global) -> None:
@@ -82,7 +87,7 @@ def check_reference(found: Global) -> None:
             Python's own underscored names.
     """
     full = found.full
-    if full in _HARMLESS or full in _INERT_FUNCTIONS or full in _MERE_REFERENCES or _is_exception(found):
+    if full in _KNOWN or _is_exception(found):
         return
     parts = full.split(".")
     if (

@@ -98,6 +98,13 @@ def _getattr(args: tuple[Any, ...]) -> Placeholder:
     return Placeholder(_GETATTR, args)
 
 
+def _handed_on(args: tuple[Any, ...]) -> Any:
+    """A list or dict of TorchScript, whose type is said again."""
+    if type(args[0]) not in (list, Pairs):
+        refuse("a list or dict that is none")
+    return args[0]
+
+
 _GETATTR = Global("builtins", "getattr")
 _TYPING = ("typing", "typing_extensions", "collections.abc")
 
@@ -149,6 +156,7 @@ ANSWERS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "copy_reg.__newobj__": _new_object,
     "copyreg._reconstructor": _reconstructor,
     "copy_reg._reconstructor": _reconstructor,
+    **dict.fromkeys(policy.HANDING_ON, _handed_on),
     "torch.Tensor": tensors.unfilled(DTYPES["torch.float32"]),
     **{name: tensors.unfilled(dtype) for name, dtype in TENSOR_CLASSES.items()},
 }

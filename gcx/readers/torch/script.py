@@ -1,0 +1,101 @@
+"""TorchScript archives (`torch.jit.save`): modules as data, groups from the text of the code, which is never run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from gcx.checkpoint import Checkpoint
+from gcx.errors import CheckpointError, LimitError
+from gcx.limits import SCRIPT_CODE
+from gcx.readers.archives import zip_mentions
+from gcx.readers.base import ReadOptions, Source
+from gcx.readers.names import no_moving_average, shown_names
+from gcx.readers.torch.archive import Archive
+from gcx.readers.torch.container import Container
+from gcx.readers.torch.recorded import Recorded
+from gcx.readers.torch.script_code import Class, CodeReader
+from gcx.readers.torch.script_modules import ScriptWalk
+from gcx.readers.torch.storages import reference
+from gcx.readers.torch.values import Tensor
+
+FORMAT = "torchscript"
+_SETTINGS = 64
+"""Numbers of a tensor that holds settings."""
+
+
+class TorchScriptReader:
+    """`torch.jit.save` since torch 1.4; scripted, traced, frozen, quantised."""
+
+    name = "torchscript"
+    suffixes: tuple[str, ...] = (".pt", ".pth", ".ptl", ".torchscript", ".ts")
+
+    def recognises(self, source: Source) -> bool:
+        """A zip archive with a table of constants, or with code, beside a `data.pkl`."""
+        return zip_mentions(source, "data.pkl") and (
+            zip_mentions(source, "constants.pkl") or zip_mentions(source, "code/__torch__")
+        )
+
+    def read(self, source: Source, options: ReadOptions) -> Checkpoint:
+        """Parse `data.pkl`, `constants.pkl` and what the code says about convolutions.
+
+        Raises:
+            CheckpointError: damaged, or it asks for something to be called, or it holds no module.
+            UsageError: a moving average is wanted.
+        """
+        container = Container(Archive(source))
+        constants = f"{container.top}constants.pkl"
+        wanted = {container.pickle: "data"}
+        if constants in container.archive.entries:
+            wanted[constants] = "constants"
+        values = container.values(wanted)
+        walk = ScriptWalk(values.get(constants), _classes(container), partial(_numbers, container))
+        tensors = walk.read(values[container.pickle])
+        if not tensors:
+            raise CheckpointError("is a TorchScript archive without parameters", cure="name one that has weights")
+        if options.weights == "ema":
+            raise no_moving_average()
+        shown = shown_names(tensors)
+        recorded = Recorded(tensors)
+        for name, groups, transposed in walk.stated:
+            recorded.state(name, groups, transposed)
+        refs = {
+            name: reference(name, tensor, container.read, big_endian=container.big_endian)
+            for name, tensor in tensors.items()
+        }
+        return Checkpoint(
+            source.path,
+            FORMAT,
+            {shown[name]: replace(ref, name=shown[name]) for name, ref in refs.items()},
+            recorded.by_module(shown),
+            (*container.archive.notes, *recorded.notes(), *walk.notes()),
+            source.close,
+        )
+
+
+def _classes(container: Container) -> dict[str, Class]:
+    """What the code says about each class.
+
+    Raises:
+        LimitError: more code than `SCRIPT_CODE`.
+    """
+    home = f"{container.top}code/"
+    files = [name for name in container.archive.entries if name.startswith(home) and name.endswith(".py")]
+    total = sum(container.archive.entry(name).size for name in files)
+    if total > SCRIPT_CODE:
+        raise LimitError(f"has code of {total} characters, limit SCRIPT_CODE is {SCRIPT_CODE}")
+    reader = CodeReader()
+    classes: dict[str, Class] = {}
+    for name in files:
+        text = container.archive.read(name).decode("utf-8", "replace")
+        classes.update(reader.read(text, name.removeprefix(home).removesuffix(".py").replace("/", ".")))
+    return classes
+
+
+def _numbers(container: Container, tensor: Tensor) -> list[int]:
+    """A tensor of a few whole numbers, read; empty where it holds none."""
+    if len(tensor.shape) > 1 or sum(tensor.shape) > _SETTINGS or "int" not in tensor.dtype.name or tensor.unreadable:
+        return []
+    array: Any = reference("settings", tensor, container.read, big_endian=container.big_endian).read()
+    return [int(number) for number in array.reshape(-1)]
