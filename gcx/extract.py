@@ -90,7 +90,7 @@ def find_convolutions(shapes: Mapping[str, tuple[int, ...]], recorded: Collectio
         module, parameter = split_tensor_name(tensor)
         name = module or tensor
         reason = None
-        if name not in recorded or parameter not in _WEIGHT_WORDS:
+        if tensor not in recorded and (name not in recorded or parameter not in _WEIGHT_WORDS):
             reason = _why_not(tensor, parameter, shape, shapes)
         if reason is None and name in convs:
             name = tensor

@@ -26,10 +26,10 @@ SCRIPT_CODE = 32 * MIB
 """Characters of code in a TorchScript archive; a network of 10,000 layers, unrolled, has about 5 MiB."""
 SCRIPT_STATEMENTS = 1_000_000
 """Classes, names, assignments and calls of that code that are looked at."""
-EXPORT_JSON = 128 * MIB
-"""Length of the graph of an exported program, and of the list of its weights."""
-EXPORT_NODES = 2_000_000
-"""Nodes, inputs and arguments of such a graph that are kept."""
+EXPORT_JSON = 64 * MIB
+"""Length of the graph of an exported program, and of the list of its weights; a node has some 1,500 characters."""
+EXPORT_VALUES = 2_000_000
+"""Values in such a graph; a node has some 60."""
 
 MODULES = 1_000_000
 """Modules in the tree of a pickled one; each place where a shared one stands counts."""

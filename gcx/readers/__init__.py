@@ -15,7 +15,6 @@ from gcx.readers.shards import ShardIndexReader
 from gcx.readers.torch import (
     PlainPickleReader,
     TorchLegacyReader,
-    TorchScriptReader,
     TorchTarReader,
     TorchZipReader,
 )
@@ -23,7 +22,6 @@ from gcx.settings import Weights
 
 _TORCH: tuple[Reader, ...] = (TorchZipReader(), TorchLegacyReader(), TorchTarReader())
 READERS: tuple[Reader, ...] = (
-    TorchScriptReader(),  # before those of other zip archives
     *_TORCH,
     SafetensorsReader(),
     ShardIndexReader(_TORCH),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 
 from gcx.readers.base import Source
@@ -33,15 +32,6 @@ def is_keras_archive(source: Source) -> bool:
     """Whether Keras's weights lie at the top of a zip archive."""
     names = zip_names(source)
     return "model.weights.h5" in names or ("config.json" in names and "model.weights.npz" in names)
-
-
-def zip_mentions(source: Source, name: str) -> bool:
-    """Whether a zip's directory names, in its last megabyte, an entry that begins so under a top folder."""
-    if source.head[:4] != b"PK\x03\x04":
-        return False
-    tail = source.pread(max(0, source.size - _DIRECTORY), min(_DIRECTORY, source.size))
-    entry = rb"PK\x01\x02.{42}[^/\0]{0,255}/" + re.escape(name.encode())
-    return re.search(entry, tail[: max(0, tail.rfind(b"PK\x05\x06"))], re.DOTALL) is not None
 
 
 def _directory_names(data: bytes) -> list[str]:

@@ -20,7 +20,6 @@ TF_TO_ONNX = "convert it to ONNX with tf2onnx, which gcx reads"
 ORIGINAL = "name the checkpoint that it was made from"
 STATE_DICT = "where you trust it, load it and save its weights with torch.save(model.state_dict(), 'weights.pt')"
 ARRAYS = "where you trust it, load it with numpy and give gcx.correlate the mapping of names to arrays"
-JIT = "where you trust it, save torch.jit.load(FILE).state_dict() with torch.save"
 
 MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"TFL3", "is a TFLite model", "convert it to ONNX with tf2onnx --tflite, which gcx reads"),
@@ -98,12 +97,10 @@ def _zip(source: Source) -> tuple[str, str] | None:
     bases = {basename(name) for name in names}
     if "model.weights.h5" in bases:
         return "is a zip archive with a Keras model in a folder", "unpack it and name the model.weights.h5 in it"
-    if {"constants.pkl", "data.pkl"} <= inside or any(name.startswith("code/") for name in inside):
-        return "is a TorchScript archive, which gcx does not read yet", JIT
-    if "serialized_exported_program.json" in bases or any(name.startswith("models/") for name in inside):
+    if "serialized_exported_program.json" in bases:
         return (
-            "is a program exported by torch.export, which gcx does not read yet",
-            "where you trust it, save torch.export.load(FILE).state_dict with torch.save",
+            "is a program exported by torch 2.7 or older, in a layout that gcx does not read",
+            "load and save it again with a newer torch, where you trust it",
         )
     if ".data/extern_modules" in inside or ".data/version" in inside:
         return "is a torch.package archive, which is a program", STATE_DICT

@@ -117,10 +117,9 @@ NOT_CAFFE = field(1, b"net") + field(100, b"layer")
         (zipped("a.pt")[:40], "zip archive that holds 'a.pt'"),
         (zipped("net/config.json", "net/model.weights.h5"), "Keras model in a folder"),
         (b'{"metadata": {}, "weight_map": {"/layers/conv2d/vars": "a_00000.weights.h5"}}', "index of Keras weights"),
-        (zipped("m/data.pkl", "m/constants.pkl", "m/code/__torch__.py"), "TorchScript"),
         (zipped("a/.data/extern_modules", "a/.data/version", "a/model.pkl"), "torch.package"),
         (zipped("Manifest.json", "Data/com.apple.CoreML/model.mlmodel"), "Core ML"),
-        (zipped("archive/models/model.json"), "torch.export"),
+        (zipped("serialized_exported_program.json", "serialized_state_dict.pt"), "exported by torch 2.7"),
         (saved(np.save, np.zeros(3)), ".npy"),
         (saved(lambda file: np.savez(file, a=np.zeros(3), b=np.ones(2))), ".npz"),
         (saved(lambda file: np.save(file, np.array({"a": 1}), allow_pickle=True)), ".npy"),
@@ -165,13 +164,6 @@ def test_formats_without_a_mark_go_by_their_name_too(path, data, message):
 
 
 def test_formats_of_torch_itself_when_its_readers_decline():
-    file = io.BytesIO()
-    with pytest.warns(DeprecationWarning):
-        torch.jit.save(torch.jit.script(TINY), file)
-    assert "TorchScript" in described(file.getvalue())
-    file = io.BytesIO()
-    torch.export.save(torch.export.export(TINY, (torch.zeros(1, 1, 2, 2),)), file)
-    assert "torch.export" in described(file.getvalue())
     file = io.BytesIO()
     with torch.package.PackageExporter(file) as exporter:
         exporter.intern("nothing", allow_empty=True)

@@ -1,9 +1,8 @@
 """torch's checkpoints, parsed as data: containers, a pickle interpreter that runs nothing, the rules for tensors."""
 
-from gcx.readers.torch.container import TorchZipReader
 from gcx.readers.torch.legacy import TorchLegacyReader
 from gcx.readers.torch.plain import PlainPickleReader
-from gcx.readers.torch.script import TorchScriptReader
 from gcx.readers.torch.tar import TorchTarReader
+from gcx.readers.torch.zip_reader import TorchZipReader
 
-__all__ = ["PlainPickleReader", "TorchLegacyReader", "TorchScriptReader", "TorchTarReader", "TorchZipReader"]
+__all__ = ["PlainPickleReader", "TorchLegacyReader", "TorchTarReader", "TorchZipReader"]

@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from gcx.checkpoint import Checkpoint
 from gcx.errors import CheckpointError, LimitError
 from gcx.limits import PICKLE_BYTES
-from gcx.readers.archives import is_keras_archive
-from gcx.readers.base import ReadOptions, Source
 from gcx.readers.foreign import describe
-from gcx.readers.torch.archive import LOCAL, Archive
+from gcx.readers.torch.archive import Archive
 from gcx.readers.torch.dtypes import STORAGES, UNTYPED
 from gcx.readers.torch.machine import Budget, Machine
 from gcx.readers.torch.tensors import HUGE, item_bytes, refuse
 from gcx.readers.torch.values import CURE, Dtype, Global, Storage
-from gcx.readers.wrappers import Parsed, checkpoint_of
-
-
-class TorchZipReader:
-    """`torch.save` since 1.6."""
-
-    name = "torch zip"
-    suffixes: tuple[str, ...] = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".th", ".pkl")
-
-    def recognises(self, source: Source) -> bool:
-        head = source.head
-        # torch's records lie in a folder; only of an archive whose first one does not is the directory looked at here.
-        in_folder = b"/" in head[30 : 30 + int.from_bytes(head[26:28], "little")]
-        return head[:4] == LOCAL and (in_folder or not is_keras_archive(source))
-
-    def read(self, source: Source, options: ReadOptions) -> Checkpoint:
-        """Parse `data.pkl`; storages are read when asked for.
-
-        Raises:
-            CheckpointError: not torch's archive, damaged, or it asks for something to be called.
-        """
-        container = Container(Archive(source))
-        refuse_programs(source, container.top, container.archive.entries)
-        parsed = Parsed(
-            container.root(), container.read, big_endian=container.big_endian, notes=container.archive.notes
-        )
-        return checkpoint_of(parsed, source, options)
 
 
 class Container:
@@ -140,13 +109,3 @@ def storage_of(pid: Any, length: int) -> tuple[str, Dtype, int, str]:
         refuse("a storage whose length is no whole number")
     dtype = STORAGES.get(cls.full, Dtype("uint8"))
     return key, dtype, numel, location if type(location) is str else ""
-
-
-def refuse_programs(source: Source, top: str, names: Iterable[str]) -> None:
-    """TorchScript and torch.package keep a data.pkl as well; they are programs around it.
-
-    Raises:
-        CheckpointError: it is one.
-    """
-    if any(name.startswith((f"{top}constants.pkl", f"{top}code/", f"{top}.data/extern_modules")) for name in names):
-        raise describe(source) or CheckpointError("is a program in an archive, not a checkpoint")

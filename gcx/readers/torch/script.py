@@ -9,10 +9,8 @@ from typing import Any
 from gcx.checkpoint import Checkpoint
 from gcx.errors import CheckpointError, LimitError
 from gcx.limits import SCRIPT_CODE
-from gcx.readers.archives import zip_mentions
-from gcx.readers.base import ReadOptions, Source
+from gcx.readers.base import ReadOptions
 from gcx.readers.names import no_moving_average, shown_names
-from gcx.readers.torch.archive import Archive
 from gcx.readers.torch.container import Container
 from gcx.readers.torch.recorded import Recorded
 from gcx.readers.torch.script_code import Class, CodeReader
@@ -25,53 +23,46 @@ _SETTINGS = 64
 """Numbers of a tensor that holds settings."""
 
 
-class TorchScriptReader:
-    """`torch.jit.save` since torch 1.4; scripted, traced, frozen, quantised."""
+def is_script(container: Container) -> bool:
+    """Whether there is a table of constants, or code, beside the `data.pkl`."""
+    marks = (f"{container.top}constants.pkl", f"{container.top}code/")
+    return any(name.startswith(marks) for name in container.archive.entries)
 
-    name = "torchscript"
-    suffixes: tuple[str, ...] = (".pt", ".pth", ".ptl", ".torchscript", ".ts")
 
-    def recognises(self, source: Source) -> bool:
-        """A zip archive with a table of constants, or with code, beside a `data.pkl`."""
-        return zip_mentions(source, "data.pkl") and (
-            zip_mentions(source, "constants.pkl") or zip_mentions(source, "code/__torch__")
-        )
+def read_script(container: Container, options: ReadOptions) -> Checkpoint:
+    """Parse `data.pkl`, `constants.pkl` and what the code says about convolutions.
 
-    def read(self, source: Source, options: ReadOptions) -> Checkpoint:
-        """Parse `data.pkl`, `constants.pkl` and what the code says about convolutions.
-
-        Raises:
-            CheckpointError: damaged, or it asks for something to be called, or it holds no module.
-            UsageError: a moving average is wanted.
-        """
-        container = Container(Archive(source))
-        constants = f"{container.top}constants.pkl"
-        wanted = {container.pickle: "data"}
-        if constants in container.archive.entries:
-            wanted[constants] = "constants"
-        values = container.values(wanted)
-        walk = ScriptWalk(values.get(constants), _classes(container), partial(_numbers, container))
-        tensors = walk.read(values[container.pickle])
-        if not tensors:
-            raise CheckpointError("is a TorchScript archive without parameters", cure="name one that has weights")
-        if options.weights == "ema":
-            raise no_moving_average()
-        shown = shown_names(tensors)
-        recorded = Recorded(tensors)
-        for name, groups, transposed in walk.stated:
-            recorded.state(name, groups, transposed)
-        refs = {
-            name: reference(name, tensor, container.read, big_endian=container.big_endian)
-            for name, tensor in tensors.items()
-        }
-        return Checkpoint(
-            source.path,
-            FORMAT,
-            {shown[name]: replace(ref, name=shown[name]) for name, ref in refs.items()},
-            recorded.by_module(shown),
-            (*container.archive.notes, *recorded.notes(), *walk.notes()),
-            source.close,
-        )
+    Raises:
+        CheckpointError: damaged, or it asks for something to be called, or it holds no module.
+        UsageError: a moving average is wanted.
+    """
+    constants = f"{container.top}constants.pkl"
+    wanted = {container.pickle: "data"}
+    if constants in container.archive.entries:
+        wanted[constants] = "constants"
+    values = container.values(wanted)
+    walk = ScriptWalk(values.get(constants), _classes(container), partial(_numbers, container))
+    tensors = walk.read(values[container.pickle])
+    if not tensors:
+        raise CheckpointError("is a TorchScript archive without parameters", cure="name one that has weights")
+    if options.weights == "ema":
+        raise no_moving_average()
+    shown = shown_names(tensors)
+    recorded = Recorded(tensors)
+    for name, groups, transposed in walk.stated:
+        recorded.state(name, groups, transposed)
+    refs = {
+        name: reference(name, tensor, container.read, big_endian=container.big_endian)
+        for name, tensor in tensors.items()
+    }
+    return Checkpoint(
+        container.archive.source.path,
+        FORMAT,
+        {shown[name]: replace(ref, name=shown[name]) for name, ref in refs.items()},
+        recorded.by_module(shown),
+        (*container.archive.notes, *recorded.notes(), *walk.notes()),
+        container.archive.source.close,
+    )
 
 
 def _classes(container: Container) -> dict[str, Class]:

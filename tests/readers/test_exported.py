@@ -1,0 +1,278 @@
+"""Exported programs (.pt2): the numbers of the state dict, groups from the arguments of nodes, lies refused."""
+
+import io
+import json
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from evil import Record, zip_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from readers.opening import opened, refused
+
+import gcx
+from gcx.checkpoint import ConvSpec
+from gcx.errors import GcxError, LimitError
+from gcx.readers.torch import exported as reader
+
+torch = pytest.importorskip("torch")
+
+from readers.program_nets import SPECS, exported, net  # noqa: E402
+from torch import nn  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def module():
+    return net()
+
+
+def test_the_numbers_and_names_are_those_of_the_state_dict(module, watched):
+    arrays, checkpoint = opened(exported(module), watched, name="net.pt2")
+    assert checkpoint.format == "exported program"
+    state = module.state_dict()
+    assert set(arrays) == set(state)
+    for name, array in arrays.items():
+        assert array.shape == tuple(state[name].shape)
+        assert array.tobytes() == state[name].numpy().tobytes()
+    assert checkpoint.convs == SPECS
+
+
+def test_a_decomposed_program_states_the_same(module, watched):
+    assert opened(exported(module, decomposed=True), watched)[1].convs == SPECS
+
+
+def test_dynamic_shapes_change_nothing(module, watched):
+    dynamic = exported(module, torch.randn(2, 3, 8, 8), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    assert opened(dynamic, watched)[1].convs == SPECS
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions(dtype, watched):
+    layer = nn.Conv2d(4, 8, 3, groups=2).to(dtype)
+    arrays, checkpoint = opened(exported(layer, torch.randn(1, 4, 5, 5).to(dtype)), watched)
+    bits = {2: torch.int16, 8: torch.int64}[dtype.itemsize]
+    assert arrays["weight"].tobytes() == layer.weight.detach().view(bits).numpy().tobytes()
+    assert checkpoint.convs == {"weight": ConvSpec(2, False)}
+
+
+def test_the_report_needs_no_torch(tmp_path, module):
+    (tmp_path / "net.pt2").write_bytes(exported(module))
+    lines = "import sys\nfrom gcx.cli.app import run\nrun(['correlate', 'net.pt2'])\nsys.exit('torch' in sys.modules)"
+    command = [sys.executable, "-P", "-c", lines]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "recorded" in done.stdout
+
+
+class Quantised(nn.Module):
+    """What quantisation of an exported program leaves: integers, and nodes that make numbers of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("whole", torch.randint(-128, 128, (8, 2, 3, 3), dtype=torch.int8))
+        self.register_buffer("channel", torch.randint(-128, 128, (8, 4, 3, 3), dtype=torch.int8))
+        self.register_buffer("scales", torch.rand(8))
+        self.register_buffer("zeros", torch.randint(-9, 9, (8,)))
+
+    def weights(self):
+        ops = torch.ops.quantized_decomposed
+        whole = ops.dequantize_per_tensor.default(self.whole, 0.03, 5, -128, 127, torch.int8)
+        channel = ops.dequantize_per_channel.default(self.channel, self.scales, self.zeros, 0, -128, 127, torch.int8)
+        return whole, channel
+
+    def forward(self, images):
+        whole, channel = self.weights()
+        return nn.functional.conv2d(nn.functional.conv2d(images, whole, groups=2), channel, groups=2)
+
+
+def test_quantised_weights_are_what_the_nodes_make_of_them(watched):
+    pytest.importorskip("torch.ao.quantization.fx._decomposed")
+    layer = Quantised()
+    arrays, checkpoint = opened(exported(layer, torch.randn(1, 4, 8, 8)), watched)
+    for name, weight in zip(("whole", "channel"), layer.weights(), strict=True):
+        assert arrays[name].tobytes() == weight.numpy().tobytes()
+        assert "dequantised from int8" in checkpoint.tensors[name].notes[0]
+        assert checkpoint.convs[name] == ConvSpec(2, False)
+    path = Path("q.pt2")
+    path.write_bytes(exported(layer, torch.randn(1, 4, 8, 8)))
+    found = gcx.correlate(str(path)).models[0].measured
+    assert [(one.name, one.groups) for one in found] == [("whole", 2), ("channel", 2)]
+
+
+# --- archives built by hand ---
+
+
+def integer(*numbers: int) -> list[dict]:
+    return [{"as_int": number} for number in numbers]
+
+
+def meta(**changes) -> dict:
+    true = {"dtype": 7, "sizes": integer(4, 1, 1, 1), "strides": integer(1, 1, 1, 1), "storage_offset": {"as_int": 0}}
+    return true | changes
+
+
+def weight(**changes) -> dict:
+    return {"path_name": "weight_0", "is_param": True, "use_pickle": False, "tensor_meta": meta()} | changes
+
+
+def node(groups: object = 2, target: str = "torch.ops.aten.conv2d.default", name: str = "p_w") -> dict:
+    inputs = [("input", {"as_tensor": {"name": "x"}}), ("weight", {"as_tensor": {"name": name}})]
+    inputs += [] if groups is None else [("groups", {"as_int": groups})]
+    return {
+        "target": target,
+        "inputs": [{"name": key, "arg": value, "kind": 1} for key, value in inputs],
+        "outputs": [{"as_tensor": {"name": "out"}}],
+    }
+
+
+SPEC = {"parameter": {"arg": {"name": "p_w"}, "parameter_name": "c.weight"}}
+
+
+def graph(*nodes: object, specs: object = (SPEC,)) -> dict:
+    return {"graph_module": {"graph": {"nodes": list(nodes)}, "signature": {"input_specs": list(specs)}}}
+
+
+def archive(program: object = None, config: object = None, *, data: bytes = struct.pack("<4f", 1, 2, 3, 4), more=()):
+    program = graph(node()) if program is None else program
+    config = {"config": {"c.weight": weight()}} if config is None else config
+    texts = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in (program, config)]
+    return zip_bytes(
+        [
+            Record("net/data/weights/weight_0", data),
+            Record("net/data/weights/model_weights_config.json", texts[1]),
+            Record("net/models/model.json", texts[0]),
+            Record("net/archive_format", b"pt2"),
+            Record("net/byteorder", b"little"),
+            *more,
+        ]
+    )
+
+
+def test_one_built_by_hand_is_read(watched):
+    arrays, checkpoint = opened(archive(), watched)
+    assert arrays["c.weight"].ravel().tolist() == [1, 2, 3, 4]
+    assert checkpoint.convs == {"c": ConvSpec(2, False)}
+
+
+def test_big_endian_numbers_are_turned(watched):
+    data = archive(data=struct.pack(">4f", 1, 2, 3, 4)).replace(b"little", b"big")
+    assert len(data) != len(archive())
+    records = [Record("net/byteorder", b"big")]
+    with zipfile.ZipFile(io.BytesIO(archive(data=struct.pack(">4f", 1, 2, 3, 4)))) as built:
+        records += [Record(name, built.read(name)) for name in built.namelist() if not name.endswith("byteorder")]
+    assert opened(zip_bytes(records), watched)[0]["c.weight"].ravel().tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "spec"),
+    [
+        ([node(None)], ConvSpec(1, False)),
+        ([node(4, "torch.ops.aten.conv_transpose2d.input")], ConvSpec(4, True)),
+        ([node(4, "torch.ops.aten.convolution.default")], ConvSpec(4, None)),
+        ([node(2), node(2)], ConvSpec(2, False)),
+        ([node(2), node(4)], None),
+        ([node(3)], None),
+        ([node(0)], None),
+        ([node(-2)], ConvSpec(None, False)),
+        ([node("2")], ConvSpec(None, False)),
+        ([node(2**80)], ConvSpec(None, False)),
+        ([node(2, "torch.ops.mine.conv2d.default")], None),
+        ([node(2, "torch.ops.aten.linear.default")], None),
+        ([node(2, name="elsewhere")], None),
+        ([{"target": 5}, None, [], "conv2d", {"target": "torch.ops.aten.conv2d.default", "inputs": []}], None),
+        (
+            [
+                {
+                    "target": "torch.ops.aten._to_copy.default",
+                    "inputs": [{"name": "self", "arg": {"as_tensor": {"name": "p_w"}}}],
+                    "outputs": [{"as_tensor": {"name": "half"}}],
+                },
+                node(2, name="half"),
+            ],
+            ConvSpec(2, False),
+        ),
+    ],
+)
+def test_groups_are_what_nodes_state(nodes, spec, watched):
+    _, checkpoint = opened(archive(graph(*nodes)), watched)
+    assert checkpoint.convs == ({} if spec is None else {"c": spec})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"program": b"{"}, "no JSON"),
+        ({"program": b"[" * 100_000}, "nested too deeply"),
+        ({"program": {}}, "'graph_module' is no object"),
+        ({"program": {"graph_module": {"graph": [], "signature": {}}}}, "'graph' is no object"),
+        ({"program": {"graph_module": {"graph": {"nodes": 3}, "signature": {}}}}, "'input_specs' is no list"),
+        ({"program": {"graph_module": graph()["graph_module"] | {"graph": {}}}}, "'nodes' is no list"),
+        ({"config": {"config": []}}, "'config' is no object"),
+        ({"config": {"config": {}}}, "without weights"),
+        ({"config": {"config": {"c.weight": 5}}}, "'tensor_meta' is no object"),
+        ({"config": {"config": {"c.weight": weight(tensor_meta=None)}}}, "'tensor_meta' is no object"),
+        ({"config": {"config": {"c.weight": weight(path_name="../../etc/passwd")}}}, "no record"),
+        ({"config": {"config": {"c.weight": weight(path_name=["x"])}}}, "no record"),
+        ({"config": {"config": {"c.weight": weight(path_name="weight_9")}}}, "no record"),
+        ({"config": {"config": {"c.weight": weight(tensor_meta=meta(sizes=integer(5, 1, 1, 1)))}}}, "reaches byte"),
+        ({"config": {"config": {"c.weight": weight(tensor_meta=meta(storage_offset={"as_int": 1}))}}}, "reaches byte"),
+        ({"config": {"config": {"c.weight": weight(tensor_meta=meta(storage_offset={"as_int": -1}))}}}, "cannot be"),
+        ({"config": {"config": {"c.weight": weight(tensor_meta=meta(strides=integer(1)))}}}, "cannot be"),
+        ({"config": {"config": {"c.weight": weight(tensor_meta=meta(sizes=[{"as_expr": "s0"}]))}}}, "whole numbers"),
+        ({"config": {"config": {"c.weight": weight(tensor_meta=meta(sizes=integer(2**62, 2**62)))}}}, "cannot be"),
+        ({"data": b"\0" * 15}, "reaches byte 16"),
+        ({"more": (Record("net/models/other.json", b"{}"),)}, "2 exported programs"),
+    ],
+)
+def test_archives_that_lie_are_refused_in_one_line(change, says, watched):
+    assert says in refused(archive(**change), watched)
+
+
+def test_what_is_not_measured_says_why(watched):
+    odd = {"d.weight": weight(use_pickle=True), "e.weight": weight(tensor_meta=meta(dtype=99))}
+    _, checkpoint = opened(archive(config={"config": {"c.weight": weight(), **odd}}), watched)
+    assert "pickled" in checkpoint.tensors["d.weight"].unreadable
+    assert "number format" in checkpoint.tensors["e.weight"].unreadable
+
+
+def test_compiled_programs_and_the_layout_before_are_refused_by_name(watched):
+    compiled = zip_bytes([Record("net/data/aotinductor/model/x.so", b"\x7fELF"), Record("net/archive_format", b"pt2")])
+    assert "AOTInductor" in refused(compiled, watched)
+    old = zip_bytes([Record("serialized_exported_program.json", b"{}"), Record("version", b"1")])
+    assert "torch 2.7 or older" in refused(old, watched)
+
+
+def test_budgets_hold(monkeypatch, watched):
+    for name, most in (("EXPORT_JSON", 100), ("EXPORT_VALUES", 20), ("TENSORS", 0)):
+        monkeypatch.setattr(reader, name, most)
+        Path("file.pt2").write_bytes(archive())
+        with watched(), pytest.raises(LimitError, match=name):
+            gcx.readers.read_checkpoint("file.pt2")
+        monkeypatch.undo()
+
+
+KEYS = (
+    "graph_module graph nodes signature input_specs config target inputs name arg as_tensor as_int c.weight tensor_meta"
+    " sizes parameter"
+).split()
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
+    max_leaves=30,
+)
+
+
+@given(JSON, JSON)
+@settings(deadline=None, derandomize=True, max_examples=300)
+def test_whatever_the_json_says_the_answer_is_a_line(program, config):
+    Path("any.pt2").write_bytes(archive({"graph_module": program}, {"config": config}))
+    try:
+        with gcx.readers.read_checkpoint("any.pt2") as checkpoint:
+            for ref in checkpoint.tensors.values():
+                assert ref.unreadable or ref.read() is not None
+    except GcxError as error:
+        assert str(error).isprintable()

@@ -1,0 +1,220 @@
+"""TorchScript archives: the numbers of the state dict, groups where the code states them, nothing of it run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from evil import CANARY, Call, Raw, Record, Ref, pickled, records, storage, tensor, zip_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from readers.opening import opened, refused
+
+import gcx
+from gcx.checkpoint import ConvSpec
+from gcx.errors import LimitError, UsageError
+from gcx.readers.torch import script
+from gcx.readers.torch.script_code import CodeReader
+
+torch = pytest.importorskip("torch")
+
+from readers.program_nets import SPECS, net, scripted  # noqa: E402
+from readers.quantised_net import SPECS as QUANTISED  # noqa: E402
+from readers.quantised_net import quantised_net  # noqa: E402
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_the_numbers_and_names_are_those_of_the_state_dict(how, watched):
+    module = net()
+    arrays, checkpoint = opened(scripted(module, how), watched)
+    assert checkpoint.format == "torchscript"
+    state = module.state_dict()
+    assert set(arrays) == set(state) or set(state) - set(arrays) <= {"again.weight", "again.bias"}
+    for name, array in arrays.items():
+        assert array.tobytes() == state[name].numpy().tobytes()
+        assert array.shape == tuple(state[name].shape)
+    convs = {name: SPECS[name] for name in SPECS if f"{name}.weight" in arrays or name in arrays}
+    assert checkpoint.convs == convs
+
+
+def test_a_frozen_program_keeps_its_weights_as_constants(watched):
+    module = net()
+    arrays, checkpoint = opened(scripted(module, "freeze"), watched)
+    weights = {array.tobytes() for name, array in arrays.items() if name.endswith(".weight")}
+    for name, spec in SPECS.items():
+        weight = module.get_parameter(name if name == "free" else f"{name}.weight")
+        if name.startswith("blocks"):  # freezing folds the norm into the weight before it
+            continue
+        assert weight.detach().numpy().tobytes() in weights
+        found = [
+            key for key in checkpoint.convs if arrays[f"{key}.weight"].tobytes() == weight.detach().numpy().tobytes()
+        ]
+        assert [checkpoint.convs[key] for key in found] == [spec] * len(found)
+    assert sorted(spec.groups for spec in checkpoint.convs.values()) == [1, 1, 2, 2, 2, 3, 4, 8]
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_quantised_layers_are_what_torch_dequantises(how, watched):
+    module = quantised_net()
+    arrays, checkpoint = opened(scripted(module, how, torch.randn(2, 3, 12, 12)), watched)
+    for name in QUANTISED:
+        expected = getattr(module, name).weight().dequantize().contiguous().numpy()
+        assert arrays[f"{name}.weight"].tobytes() == expected.tobytes()
+        assert "dequantised" in checkpoint.tensors[f"{name}.weight"].notes[0]
+    assert checkpoint.convs == QUANTISED
+
+
+def test_the_report_is_that_of_the_state_dict(tmp_path):
+    module = net()
+    (tmp_path / "net.pt").write_bytes(scripted(module))
+    torch.save(module.state_dict(), tmp_path / "state.pt")
+    groups = {name: spec.groups for name, spec in SPECS.items()}
+    script_report = gcx.correlate(str(tmp_path / "net.pt"))
+    state = gcx.correlate(
+        str(tmp_path / "state.pt"), groups={k: v for k, v in groups.items() if k not in ("again", "free")}
+    )
+    plain = {layer.name: layer for layer in state.models[0].measured}
+    compared = 0
+    for layer in script_report.models[0].measured:
+        assert (layer.groups_from, layer.groups) == ("recorded", groups[layer.name])
+        if layer.name in plain and not layer.transposed:
+            assert (layer.within, layer.across) == (plain[layer.name].within, plain[layer.name].across)
+            compared += 1
+    assert compared >= 5
+
+
+def program(
+    code: str, state: dict | None = None, *, constants: object = (), cls: str = "Net", more: tuple = ()
+) -> bytes:
+    """An archive built by hand: one module with four numbers, its code as given."""
+    held = {"weight": tensor(storage(4), size=(4, 1, 1, 1), stride=(1, 1, 1, 1))} if state is None else state
+    found = records(pickled(Call(Ref("__torch__", cls), state=held)))
+    return zip_bytes(
+        [
+            *found,
+            Record("archive/constants.pkl", pickled(constants)),
+            Record("archive/code/__torch__.py", code.encode()),
+        ]
+    )
+
+
+HEAD = 'class Net(Module):\n  __parameters__ = ["weight", ]\n  __buffers__ = []\n  weight : Tensor\n'
+BODY = "  def forward(self: __torch__.Net,\n    x: Tensor) -> Tensor:\n"
+
+
+def code(*lines: str) -> str:
+    return HEAD + BODY + "".join(f"    {line}\n" for line in lines)
+
+
+CONV = "torch.conv2d(x, {weight}, None, [1, 1], [0, 0], [1, 1], {groups})"
+BRANCHES = ["if x:", "  g = 2", "else:", "  g = 4", f"return {CONV.format(weight='self.weight', groups='g')}"]
+TWICE = [f"_{count} = {CONV.format(weight='self.weight', groups=count)}" for count in (2, 4)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "spec"),
+    [
+        ([f"return {CONV.format(weight='self.weight', groups=4)}"], ConvSpec(4, False)),
+        (["w = self.weight", f"_0 = {CONV.format(weight='w', groups=2)}", "return _0"], ConvSpec(2, False)),
+        (["g = 2", f"return {CONV.format(weight='self.weight', groups='g')}"], ConvSpec(2, False)),
+        (["return torch.conv2d(x, self.weight)"], ConvSpec(1, False)),
+        (["return torch.conv_transpose2d(x, self.weight, None, [1, 1], [0, 0], [0, 0], 4)"], ConvSpec(4, True)),
+        (
+            ["return torch._convolution(x, self.weight, None, [1], [0], [1], True, [0], 2, False, False, True, True)"],
+            ConvSpec(2, True),
+        ),
+        ([f"return {CONV.format(weight='torch.detach(self.weight)', groups=2)}"], ConvSpec(2, False)),
+        ([f"return torch.relu({CONV.format(weight='self.weight', groups=2)})"], ConvSpec(2, False)),
+        # What is not stated is not made up.
+        ([f"return {CONV.format(weight='torch.mul(self.weight, x)', groups=2)}"], None),
+        ([f"return {CONV.format(weight='self.other', groups=2)}"], None),
+        (BRANCHES, ConvSpec(None, False)),
+        (["return torch.convert2d(x, self.weight, None, [1, 1], [0, 0], [1, 1], 2)"], None),
+        # What cannot be is not used.
+        ([f"return {CONV.format(weight='self.weight', groups=3)}"], None),
+        ([f"return {CONV.format(weight='self.weight', groups=0)}"], None),
+        ([f"return {CONV.format(weight='self.weight', groups=10**30)}"], ConvSpec(None, False)),
+        (TWICE, None),
+    ],
+)  # fmt: skip
+def test_groups_are_what_the_code_states(lines, spec, watched):
+    _, checkpoint = opened(program(code(*lines)), watched)
+    found = {name: one for name, one in checkpoint.convs.items() if one.groups is not None or spec is not None}
+    assert list(found.values()) == ([] if spec is None else [spec])
+
+
+def test_lies_about_groups_are_said(watched):
+    _, checkpoint = opened(program(code(f"return {CONV.format(weight='self.weight', groups=3)}")), watched)
+    assert any("cannot be" in note for note in checkpoint.notes)
+    _, checkpoint = opened(program(code(*TWICE)), watched)
+    assert any("two numbers of groups" in note for note in checkpoint.notes)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (program(code("pass"), {}), "without parameters"),
+        (program("import os\nos.system('touch " + CANARY + "')\n", {}), "without parameters"),
+        (program(code("pass"), cls="Net", constants=Call(Ref("os", "system"), f"touch {CANARY}")), "os.system"),
+        (zip_bytes([*records(pickled([1])), Record("archive/constants.pkl", pickled(()))]), "without a module"),
+        (zip_bytes([*records(Raw(b"\x80\x02")), Record("archive/constants.pkl", pickled(()))]), "pickle"),
+        (zip_bytes([Record("archive/constants.pkl", pickled(())), Record("archive/code/a.py", b"")]), ""),
+        (program(code("pass"), {"weight": tensor(storage(400), size=(400,))}), "storage"),
+        (program(code("pass"), {"weight": tensor(storage(4), size=(5,))}), "reaches byte"),
+    ],
+)
+def test_hostile_archives_are_refused_in_one_line(data, says, watched):
+    assert says in refused(data, watched)
+
+
+def test_a_module_that_contains_itself_is_refused(watched):
+    # }(X "a" <memo 0>u: the state of the object names the object itself.
+    body = b"\x80\x02c__torch__\nNet\n)\x81q\x00}(X\x01\x00\x00\x00ah\x00ub."
+    data = zip_bytes([*records(Raw(body)), Record("archive/constants.pkl", pickled(()))])
+    assert "contains itself" in refused(data, watched)
+
+
+def test_code_beyond_its_budget_is_refused(monkeypatch, watched):
+    monkeypatch.setattr(script, "SCRIPT_CODE", 100)
+    assert "SCRIPT_CODE" in refused_limit(program(code("pass") * 10), watched)
+    monkeypatch.undo()
+    monkeypatch.setattr("gcx.readers.torch.script_code.SCRIPT_STATEMENTS", 5)
+    lines = [f"_{k} = self.weight" for k in range(20)]
+    assert "SCRIPT_STATEMENTS" in refused_limit(program(code(*lines)), watched)
+
+
+def refused_limit(data, watched) -> str:
+    Path("file.pt").write_bytes(data)
+    with watched(), pytest.raises(LimitError) as caught:
+        gcx.readers.read_checkpoint("file.pt")
+    return str(caught.value)
+
+
+def test_a_moving_average_is_not_there(tmp_path):
+    path = tmp_path / "net.pt"
+    path.write_bytes(scripted(net()))
+    with pytest.raises(UsageError, match="moving average"):
+        gcx.correlate(str(path), weights="ema")
+
+
+@pytest.mark.parametrize("depth", [10, 100_000])
+def test_deep_brackets_cost_one_pass(depth, watched):
+    deep = "(" * depth + CONV.format(weight="self.weight", groups=2) + ")" * depth
+    _, checkpoint = opened(program(code(f"return {deep}")), watched)
+    assert checkpoint.tensors["weight"].shape == (4, 1, 1, 1)
+
+
+@given(st.text(alphabet='selfwighconv2d.torch()[],=" \n:0123_', max_size=400))
+@settings(deadline=None, derandomize=True, max_examples=300)
+def test_no_text_of_code_is_more_than_text(text):
+    for _, found in CodeReader().read(HEAD + BODY + text, "__torch__"):
+        assert found.module or found.calls is not None
+
+
+def test_nothing_imports_torch(tmp_path):
+    (tmp_path / "net.pt").write_bytes(scripted(net()))
+    lines = "import sys\nfrom gcx.cli.app import run\nrun(['correlate', 'net.pt'])\nsys.exit('torch' in sys.modules)"
+    command = [sys.executable, "-P", "-c", lines]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "recorded" in done.stdout
