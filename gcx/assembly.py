@@ -14,6 +14,7 @@ from gcx.errors import CheckpointError, UsageError
 from gcx.extract import ConvWeight, find_convolutions, split_tensor_name
 from gcx.groups import Resolution, resolve_groups
 from gcx.groups.neighbours import NormNeighbours
+from gcx.parametrizations import recombine
 from gcx.results import LeftOut
 from gcx.settings import Settings
 
@@ -24,7 +25,7 @@ PARAMETRISED = {
     "original": "a parametrization",
     "weight_orig": "spectral norm or pruning",
 }
-"""Parameters that are not the weight itself but a part of it, by name."""
+"""Parameters that are not the weight itself but a part of it, by name; of those that could not be put together."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
         UsageError: a declared count contradicts the file or does not divide the channels.
         CheckpointError: a norm that is folded cannot be read.
     """
-    shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items() if name not in checkpoint.others}
+    tensors = recombine(checkpoint.tensors)
+    shapes = {name: tensor.shape for name, tensor in tensors.items() if name not in checkpoint.others}
     found = find_convolutions(shapes, recorded=checkpoint.convs)
     names = tuple(conv.name for conv in found.convs)
     declared, notes, unmatched = _declared(settings.groups, names)
@@ -62,9 +64,9 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
         resolutions = resolve_groups(shapes, recorded=checkpoint.convs, declared=declared)
     except UsageError as error:
         raise error.located(path=checkpoint.path) from error
-    layers = tuple(_conv_layers(found.convs, checkpoint.tensors, resolutions))
+    layers = tuple(_conv_layers(found.convs, tensors, resolutions))
     if settings.fold_sign or settings.fold_scale:
-        layers = _folded(layers, checkpoint.tensors, shapes, settings)
+        layers = _folded(layers, tensors, shapes, settings)
     unmatched |= {f"--include {glob!r}" for glob in settings.include if not _matches_any(glob, layers)}
     unmatched |= {f"--exclude {glob!r}" for glob in settings.exclude if not _matches_any(glob, layers)}
     return Assembly(

@@ -22,13 +22,14 @@ GROUND = {
     "filter_bank",
 }
 WINGS = {"readers", "measures", "renderers"}
-JOINTS = {"extract", "groups"}
+JOINTS = {"extract", "groups", "parametrizations"}
 SPINE = {"assembly", "summary", "measuring", "pipeline", "comparing", "gate", "filters", "tracking"}
 FRONT = {"cli", "__main__", "__init__"}
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
     **{wing: GROUND | {wing} for wing in WINGS},
     "extract": GROUND,
+    "parametrizations": GROUND,
     "groups": GROUND | {"groups", "extract"},
     **dict.fromkeys(SPINE, GROUND | WINGS | JOINTS | SPINE),
     **dict.fromkeys(FRONT, GROUND | WINGS | JOINTS | SPINE | FRONT),
