@@ -51,6 +51,8 @@ thread: $(VENV)/.test ## train the nets of the thread's experiment (hours; DATA=
 	$(ONE_THREAD) $(BIN)/python examples/train_fashion.py $(FASHION) --width equal-multiply-adds --groups 2 4 8 --seeds 0 1 2 3
 	$(ONE_THREAD) $(BIN)/python examples/train_fashion.py $(FASHION) --width equal-parameters --groups 2 4 8 --seeds 0 1 2 3
 	$(BIN)/python examples/fashion_kernels.py
+	$(BIN)/python examples/network_cost.py
+	$(ONE_THREAD) $(BIN)/python examples/towers.py
 	$(BIN)/python examples/equivalence.py
 	$(BIN)/python examples/write_page.py
 

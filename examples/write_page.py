@@ -10,17 +10,19 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from claims import Runs, arms_of, draw, last_epochs, sentences, table
 from recording import HERE, RESULTS, Record, read_json, write_whole
 
-from gcx.measures import adjust_pvalues
+from gcx.measures import adjust_pvalues, runs_interval, runs_pvalue
 from gcx.renderers.cells import decimal, probability
 
 PAGE = HERE / "README.md"
 PICTURE = HERE / "pictures" / "accuracy.png"
 BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+SMALL = 0.05
 EPOCHS = (0, 1, 2, 3, 4, 6, 8, 10)
 
 
@@ -91,6 +93,71 @@ def masks() -> Iterator[str]:
     yield from rows(heads, [(title, *map(tell, found)) for title, tell in told.items()])
 
 
+def costs() -> Iterator[str]:
+    lines = []
+    for row in record("network_cost")["costs"]:
+        published = row["published"]
+        lines.append(
+            (
+                row["net"],
+                row["groups"],
+                f"{row['convolution_weights']:,}",
+                f"{row['parameters']:,}",
+                f"{published['parameters']:,}",
+                f"{row['multiply_adds_and_biases']:,}",
+                f"{published['multiply_adds_and_biases']:,}" if "multiply_adds_and_biases" in published else "–",
+            )
+        )
+    heads = ("groups", "weights of convolutions", "parameters", "published", "multiply-adds and biases", "published")
+    yield from rows(("net", *heads), lines)
+
+
+def induced() -> Iterator[str]:
+    found = record("network_cost")["alexnet_in_2_groups"]
+    lines = [(row["layer"], row["groups"], row["induced_groups"] or "", row["read_by"] or "") for row in found]
+    yield from rows(("layer of AlexNet", "its groups", "groups of its outputs", "because of"), lines)
+
+
+def towers() -> Iterator[str]:
+    """Colour of the stem's halves over seeds, and the test between the settings."""
+    found = record("towers")["runs"]
+    lines, over_chance = [], {}
+    for count, name in ((2, "two towers"), (1, "one piece, halves that mean nothing")):
+        runs_ = [run for run in found if run["towers"] == count]
+        for when in ("after", "before"):
+            halves = [run[when] for run in runs_]
+            over_chance[count, when] = [half["between"] - half["null_between"] for half in halves]
+            pvalues = [half["pvalue"] for half in halves]
+            lines.append(
+                (
+                    f"{name}, {when} training",
+                    percent(mean(run["test_accuracy"] for run in runs_)) if when == "after" else "",
+                    f"{mean(half['least'] for half in halves):.2f}, {mean(half['most'] for half in halves):.2f}",
+                    change(runs_interval(over_chance[count, when]), 2),
+                    f"{sum(pvalue <= SMALL for pvalue in pvalues)} of {len(pvalues)}",
+                    probability(combined(pvalues)),
+                )
+            )
+    heads = (
+        "right turns",
+        "colour of the halves",
+        "share between halves over chance, 95 %",
+        "p at most .05",
+        "all seeds",
+    )
+    yield from rows(("12 seeds each", *heads), lines)
+    pvalue = runs_pvalue(over_chance[1, "after"], over_chance[2, "after"], [0])
+    yield ""
+    yield f"Two towers against one piece, seeds dealt to the two in random ways: p {probability(pvalue)}."
+
+
+def combined(pvalues: Sequence[float]) -> float:
+    """Fisher's method: how likely such p-values are together, if chance alone were at work in every seed."""
+    from scipy.stats import combine_pvalues
+
+    return float(combine_pvalues(pvalues).pvalue)
+
+
 def equal_width() -> Iterator[str]:
     yield from table(runs(), arms_of(runs(), equal_width=True))
     yield ""
@@ -105,8 +172,8 @@ def contrasts(*against: str) -> list[Record]:
     return [one for one in record("fashion_kernels")["compared"] if one["against"] in against]
 
 
-def change(low_high: Sequence[float] | None) -> str:
-    return "–" if low_high is None else " to ".join(decimal(end, 4, sign=True) for end in low_high)
+def change(low_high: Sequence[float] | None, places: int = 4) -> str:
+    return "–" if low_high is None else " to ".join(decimal(end, places, sign=True) for end in low_high)
 
 
 def delta() -> Iterator[str]:
@@ -201,10 +268,22 @@ def commands() -> Iterator[str]:
     yield "```"
 
 
-BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
-    made.__name__: made
-    for made in (shapes, masks, equal_width, equal_cost, delta, readings, at_equal_dimension, along, commands)
-}
+MADE = (
+    shapes,
+    masks,
+    costs,
+    induced,
+    towers,
+    equal_width,
+    delta,
+    readings,
+    at_equal_dimension,
+    along,
+    commands,
+    equal_cost,
+)
+BLOCKS: dict[str, Callable[[], Iterator[str]]] = {made.__name__: made for made in MADE}
+"""In the order of the page."""
 
 
 def written(page: str) -> str:

@@ -30,7 +30,7 @@ class FilterBank:
     reader: str | None = None
     """The layer whose groups the parts are, where it is not this one."""
     color_shares: tuple[float | None, ...] = ()
-    """Per part of a layer that reads red, green and blue: what share of the squared weights differs between them."""
+    """Per part of a layer that reads red, green and blue: the mean share of a filter's energy that is colour."""
     notes: tuple[str, ...] = ()
 
     @property

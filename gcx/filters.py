@@ -119,11 +119,11 @@ def _parts(layer: ConvLayer, assembly: Assembly, settings: Settings, notes: list
 
 
 def _color_share(filters: NDArray[Any]) -> float | None:
-    """Share of the squared weights (n, 3, h, w) that is not the same in all three channels; None of no weights."""
+    """Mean saturation of the filters (n, 3, h, w) of a part, as reports have it; None of no weights."""
     import numpy as np
 
-    if not np.isfinite(filters).all():
-        return None
-    total = float((filters**2).sum())
-    grey = 3.0 * float((filters.mean(axis=1) ** 2).sum())
-    return max(0.0, 1.0 - grey / total) if total > 0 else None
+    from gcx.measures.saturation import saturation
+
+    flat = filters.reshape(*filters.shape[:2], -1)
+    alive = flat[flat.any(axis=(1, 2))]
+    return float(saturation(alive).mean()) if len(alive) and np.isfinite(flat).all() else None

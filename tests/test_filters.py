@@ -72,7 +72,7 @@ def test_transposed_layers_show_the_filters_of_their_outputs():
 
 
 def test_a_part_of_a_weight_is_refused_with_the_reason():
-    net = {"conv.weight_v": RNG.normal(size=(8, 4, 3, 3)), "conv.weight_g": RNG.normal(size=(8, 1, 1, 1))}
+    net = {"conv.weight_v": RNG.normal(size=(8, 4, 3, 3)), "conv.weight_g": RNG.normal(size=(7, 1, 1, 1))}
     with pytest.raises(CheckpointError, match="weight norm"):
         filter_bank(net, "conv*")
 
