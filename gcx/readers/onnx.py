@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -23,6 +23,7 @@ from gcx.readers.base import ReadOptions, Source, open_source
 from gcx.readers.dtypes import from_little_endian, from_varints, numpy_dtype, unreadable_tensor
 from gcx.readers.names import check_beside, module_of, no_moving_average, shown_names
 from gcx.readers.onnx_graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, Tensor, messages, read_graphs
+from gcx.readers.onnx_quantised import Quantisation
 from gcx.readers.onnx_weights import ConvUse, conv_uses
 from gcx.readers.protobuf import BYTES, CURE, VARINT, Field, Wire
 
@@ -148,22 +149,29 @@ def _in_order_of_use(graphs: Iterable[Graph]) -> Iterator[Tensor]:
 
 def _weight_reference(use: ConvUse, stores: _Stores) -> TensorRef:
     stored = stores.reference(use.name, use.tensor)
+    parts: dict[int, TensorRef] = {}
+    if use.unreadable is None:
+        quantised = (step for step in use.steps if isinstance(step, Quantisation))
+        parts = {id(part): stores.reference(part.name, part) for step in quantised for part in step.parts}
     return replace(
         stored,
         dtype=use.dtype,
         shape=use.shape,
-        load=partial(_through, stored, use),
+        load=partial(_through, stored, use, parts),
         storage=None if stored.storage is None else (stored.storage, use.steps),
         unreadable=stored.unreadable or use.unreadable,
         notes=use.notes,
     )
 
 
-def _through(stored: TensorRef, use: ConvUse) -> NDArray[Any]:
+def _through(stored: TensorRef, use: ConvUse, parts: Mapping[int, TensorRef]) -> NDArray[Any]:
     """Follow the steps between what is stored and what the convolution gets."""
     array = stored.load()
     for step in use.steps:
-        array = array.astype(numpy_dtype(step)) if isinstance(step, str) else array.transpose(step)
+        if isinstance(step, Quantisation):
+            array = step.apply(array, *(parts[id(part)].load() for part in step.parts))
+        else:
+            array = array.astype(numpy_dtype(step)) if isinstance(step, str) else array.transpose(step)
     return array
 
 

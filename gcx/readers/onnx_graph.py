@@ -89,6 +89,8 @@ class Node:
     group: int = 1
     perm: list[int] | None = None
     to: int = 0
+    axis: int = 1
+    block: int = 0
     value: Tensor | None = None
     graphs: list[Field] = field(default_factory=list)
 
@@ -196,8 +198,12 @@ def _attribute(wire: Wire, message: Field, node: Node) -> None:
             ints.append(part)
     if name == "group":
         node.group = number
-    elif name == "to":
+    elif name in ("to", "output_dtype"):
         node.to = number
+    elif name == "axis":
+        node.axis = number
+    elif name == "block_size":
+        node.block = number
     elif name == "perm":
         node.perm = [axis for part in ints for axis in islice(wire.numbers(part), RANK + 1)]
     elif name == "value" and tensor is not None:

@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, printable
 from gcx.readers.onnx_graph import DTYPES, Graph, Node, Tensor
+from gcx.readers.onnx_quantised import WEIGHT_OF, Quantisation, quantisation
 
 PLAIN = {"Conv": False, "FusedConv": False, "ConvTranspose": True}
 """Operations whose second input is a convolution weight, and whether it is transposed."""
-QUANTISED = {"QLinearConv": 3, "ConvInteger": 1}
-"""Operations on quantised weights, and which input that is."""
 
 _WEIGHT_WORDS = ("weight", "weights", "kernel", "kernels", "filter", "filters")
 _FLOATS = ("float64", "float32", "float16")
 _STEPS = 16
 """Nodes between a stored tensor and the convolution that uses it."""
+
+
+Step = str | tuple[int, ...] | Quantisation
+"""A dtype to cast to, the axes of a transposition, or an operator of quantised numbers."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,7 @@ class ConvUse:
     name: str
     """Of the weight: the layer's name and `.weight`."""
     tensor: Tensor
-    steps: tuple[str | tuple[int, ...], ...]
-    """A dtype to cast to, or the axes of a transposition, in this order."""
+    steps: tuple[Step, ...]
     spec: ConvSpec
     dtype: str
     shape: tuple[int, ...]
@@ -40,8 +42,7 @@ class ConvUse:
 @dataclass(frozen=True)
 class _Found:
     tensor: Tensor
-    steps: tuple[str | tuple[int, ...], ...]
-    unreadable: str | None
+    steps: tuple[Step, ...]
     constant: bool
     """Lies in a node, where it has no name of its own."""
 
@@ -61,7 +62,7 @@ def conv_uses(graphs: Sequence[Graph]) -> tuple[list[ConvUse], tuple[str, ...]]:
     nowhere: list[str] = []
     for graph in graphs:
         for node, index in _convolutions(graph):
-            found = _weight(graph, node.inputs[index] if index < len(node.inputs) else "")
+            found = _weight(graph, node, node.inputs[index] if index < len(node.inputs) else "")
             if isinstance(found, str):
                 nowhere.append(f"{printable(node.name or node.op, 60)} ({found})")
                 continue
@@ -82,28 +83,27 @@ def _convolutions(graph: Graph) -> Iterator[tuple[Node, int]]:
     for node in graph.nodes:
         if node.op in PLAIN:
             yield node, 1
-        elif node.op in QUANTISED:
-            yield node, QUANTISED[node.op]
+        elif node.op in WEIGHT_OF:
+            yield node, WEIGHT_OF[node.op]
 
 
-def _weight(graph: Graph, name: str) -> _Found | str:
+def _weight(graph: Graph, node: Node, name: str) -> _Found | str:
     """Follow a convolution's input back to a stored tensor; else say what it is."""
-    steps: list[str | tuple[int, ...]] = []
-    unreadable: str | None = None
+    steps: list[Step] = [quantisation(graph, node)] if node.op in WEIGHT_OF else []
     for _ in range(_STEPS):
         found = graph.find(name)
         if isinstance(found, Tensor):
-            return _Found(found, tuple(reversed(steps)), unreadable, constant=False)
+            return _Found(found, tuple(reversed(steps)), constant=False)
         if found is None:
             return "an input of the model" if name else "none"
         if found.op == "Constant" and found.value is not None:
-            return _Found(found.value, tuple(reversed(steps)), unreadable, constant=True)
+            return _Found(found.value, tuple(reversed(steps)), constant=True)
         if found.op == "Cast" and DTYPES.get(found.to) in _FLOATS:
             steps.append(DTYPES[found.to])
         elif found.op == "Transpose" and found.perm is not None:
             steps.append(tuple(found.perm))
-        elif found.op == "DequantizeLinear":
-            unreadable = "is quantised (DequantizeLinear), which gcx does not read yet"
+        elif found.op in ("QuantizeLinear", "DequantizeLinear"):
+            steps.append(quantisation(graph, found))
         elif found.op != "Identity":
             return f"computed by {printable(found.op, 40)}"
         name = found.inputs[0] if found.inputs else ""
@@ -117,9 +117,17 @@ def _use(found: _Found, users: list[Node], taken: set[str]) -> ConvUse:
         name = _free(name, taken)
     taken.add(name)
     shape, dtype = tensor.shape, tensor.dtype
+    unreadable: str | None = None
+    notes: tuple[str, ...] = ()
+    rounded = False
     for step in found.steps:
         if isinstance(step, str):
             dtype = step
+        elif isinstance(step, Quantisation):
+            unreadable = unreadable or step.problem(shape)
+            notes += () if rounded else (step.note(dtype),)
+            rounded = bool(step.levels)
+            dtype = step.to
         elif sorted(step) == list(range(len(shape))):
             shape = tuple(shape[axis] for axis in step)
         else:
@@ -130,14 +138,9 @@ def _use(found: _Found, users: list[Node], taken: set[str]) -> ConvUse:
         if group < 1 or (shape and shape[0] % group):
             raise CheckpointError(f"states {group} groups, which do not divide its {shape[:1]}", tensor=name)
     spec = ConvSpec(groups.pop() if len(groups) == 1 else None, kinds.pop() if len(kinds) == 1 else None)
-    notes: tuple[str, ...] = ()
     if spec.groups is None:
         stated = ", ".join(str(node.group) for node in users[:8])
-        notes = (f"{len(users)} convolutions use this weight with different groups: {stated}",)
-    op = users[0].op
-    unreadable = found.unreadable
-    if op in QUANTISED:
-        unreadable = f"is quantised ({op}), which gcx does not read yet"
+        notes += (f"{len(users)} convolutions use this weight with different groups: {stated}",)
     return ConvUse(name, tensor, found.steps, spec, dtype, shape, unreadable, notes)
 
 

@@ -28,12 +28,23 @@ def _seeds() -> list[bytes]:
         helper.make_node("Cast", ["t"], ["u"], to=1),
         helper.make_node("ConvTranspose", ["y", "u"], ["z"]),
         helper.make_node("Constant", [], ["k"], value=weight),
-        helper.make_node("QLinearConv", ["x", "s", "z", "k"], ["o"]),
+        helper.make_node("QLinearConv", ["x", "s", "z", "q8", "s", "z", "s", "z"], ["o"], group=2),
+        helper.make_node("DequantizeLinear", ["q8", "s4", "z"], ["r"], axis=0),
+        helper.make_node("QuantizeLinear", ["r", "s4"], ["r8"], axis=0),
+        helper.make_node("DequantizeLinear", ["r8", "s"], ["r32"], axis=0, block_size=2),
+        helper.make_node("ConvInteger", ["x", "q8", "z", "z"], ["i"]),
+        helper.make_node("Conv", ["x", "r32"], ["v"]),
         helper.make_node("If", ["p"], ["q"], then_branch=helper.make_graph([], "inner", [], [], [half])),
+    ]
+    quantised = [
+        numpy_helper.from_array(np.arange(8, dtype=np.int8).reshape(4, 2, 1, 1), "q8"),
+        numpy_helper.from_array(np.float32(0.5), "s"),
+        numpy_helper.from_array(np.full(4, 0.5, np.float32), "s4"),
+        numpy_helper.from_array(np.int8(1), "z"),
     ]
     models = [
         helper.make_model(helper.make_graph(nodes[:1], "g", [], [], [weight])),
-        helper.make_model(helper.make_graph(nodes, "g", [], [], [weight, half]), producer_name="fuzz"),
+        helper.make_model(helper.make_graph(nodes, "g", [], [], [weight, half, *quantised]), producer_name="fuzz"),
         helper.make_model(helper.make_graph(nodes[:1], "g", [], [], [outside])),
     ]
     return [model.SerializeToString() for model in models]

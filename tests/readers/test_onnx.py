@@ -294,20 +294,6 @@ def test_a_cycle_of_nodes_ends():
     assert "many steps" in read(model(nodes, {}))[0].notes[0]
 
 
-def test_quantised_weights_are_listed_with_a_reason():
-    quantised = RNG.integers(-9, 9, (4, 2, 3, 3)).astype(np.int8)
-    tensors = {"q": quantised, "d": quantised, "s": np.float32(0.1), "z": np.int8(0)}
-    nodes = [
-        helper.make_node("QLinearConv", ["x", "s", "z", "q", "s", "z", "s", "z"], ["y"], group=2),
-        helper.make_node("DequantizeLinear", ["d", "s", "z"], ["w"]),
-        conv("w", group=2),
-    ]
-    checkpoint, _ = read(model(nodes, tensors))
-    assert checkpoint.convs == {"q": ConvSpec(2, False), "d": ConvSpec(2, False)}
-    assert "quantised (QLinearConv)" in checkpoint.tensors["q.weight"].unreadable
-    assert "quantised (DequantizeLinear)" in checkpoint.tensors["d.weight"].unreadable
-
-
 def test_graphs_inside_nodes_see_the_tensors_around_them():
     inner = helper.make_graph(
         [conv("w.weight", group=2), conv("v.weight")],
