@@ -169,7 +169,7 @@ def draw(runs: Runs, path: Path) -> None:
     keys += [Line2D([], [], color=colour, lw=4, label=f"{groups} groups") for groups, colour in COLOURS.items()]
     for criterion, (mark, face) in MARKS.items():
         keys.append(Line2D([], [], color="#444444", ls="", marker=mark, mfc=face or "#444444", ms=7, label=criterion))
-    figure.legend(handles=keys, loc="outside upper center", ncols=len(keys), frameon=False, fontsize=9)
+    figure.legend(handles=keys, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
 

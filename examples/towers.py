@@ -30,6 +30,7 @@ SIDE, BATCH, STEPS, QUICK_STEPS = 32, 64, 1500, 20
 SHRINK, TEST_SHARE, TEST_WIDTH, TEST_CROPS = 4, 0.25, 40, 2000
 SGD: Record = {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}
 STEM = 32
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class TowerNet(nn.Module):
@@ -98,7 +99,7 @@ def crops(pictures: list[Tensor], count: int, draw: torch.Generator) -> tuple[Te
 
 def colour(net: TowerNet, towers: int) -> Record:
     """What gcx says of the colour of the stem's halves: by the towers, or by halves that mean nothing."""
-    state = {name: tensor.detach() for name, tensor in net.state_dict().items()}
+    state = {name: tensor.detach().cpu() for name, tensor in net.state_dict().items()}
     groups = {f"conv{number}": towers for number in (2, 3)}
     options: dict[str, Any] = {"induced": True} if towers > 1 else {"virtual_groups": 2}
     stem = gcx.correlate(state, groups={"stem": 1, **groups}, **options).models[0].measured[0]
@@ -115,12 +116,12 @@ def train(plan: Plan) -> tuple[Record, bytes]:
     torch.manual_seed(plan.seed)
     learnt_from, tested_on = split(photographs())
     draw = torch.Generator().manual_seed(plan.seed)
-    net = TowerNet(plan.towers)
+    net = TowerNet(plan.towers).to(DEVICE)
     before = colour(net, plan.towers)
     optimizer = torch.optim.SGD(net.parameters(), **SGD)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, SGD["lr"], total_steps=plan.steps, cycle_momentum=False)
     for _ in range(plan.steps):
-        images, turns = crops(learnt_from, BATCH, draw)
+        images, turns = (part.to(DEVICE) for part in crops(learnt_from, BATCH, draw))
         optimizer.zero_grad()
         functional.cross_entropy(net(images), turns).backward()
         optimizer.step()
@@ -128,11 +129,11 @@ def train(plan: Plan) -> tuple[Record, bytes]:
     net.eval()
     found = []
     for pictures in (learnt_from, tested_on):
-        images, turns = crops(pictures, TEST_CROPS, torch.Generator().manual_seed(10_000))
+        images, turns = (part.to(DEVICE) for part in crops(pictures, TEST_CROPS, torch.Generator().manual_seed(10_000)))
         with torch.no_grad():
             found.append(float((net(images).argmax(1) == turns).float().mean()))
     # Without the head, which is no convolution.
-    state = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith("head.")}
+    state = {name: tensor.cpu() for name, tensor in net.state_dict().items() if not name.startswith("head.")}
     torch.save(state, content := io.BytesIO())
     record = {
         **plan._asdict(),

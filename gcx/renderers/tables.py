@@ -227,6 +227,7 @@ PARTITION_COLUMNS: tuple[Column[tuple[LayerResult, Partition]], ...] = (
         "across",
         "root of the mean r^2 over pairs of filters of different parts; all filters share their inputs",
         lambda c: Cell(decimal(root(c[1].across_mean_r2))),
+        level=1,
     ),
     Column(
         "virtual_groups.contrast",
@@ -246,7 +247,6 @@ PARTITION_COLUMNS: tuple[Column[tuple[LayerResult, Partition]], ...] = (
         "mean share of colour in the filters of the least and of the most coloured part; of a layer that reads RGB",
         _colour,
         only_if_any=True,
-        level=1,
     ),
     Column(
         "virtual_groups.saturation.pvalue",
@@ -254,7 +254,6 @@ PARTITION_COLUMNS: tuple[Column[tuple[LayerResult, Partition]], ...] = (
         "chance that parts differ as much in colour when filters are dealt to them at random",
         lambda c: Cell(probability(c[1].saturation.pvalue if c[1].saturation else None)),
         only_if_any=True,
-        level=1,
     ),
     Column(
         "induced_groups.consumer",

@@ -16,7 +16,7 @@ from readers.opening import opened, refused
 
 import gcx
 from gcx.checkpoint import ConvSpec
-from gcx.errors import GcxError, LimitError
+from gcx.errors import GcxError, LimitError, UsageError
 from gcx.readers.torch import exported as reader
 
 torch = pytest.importorskip("torch")
@@ -216,7 +216,7 @@ def test_groups_are_what_nodes_state(nodes, spec, watched):
         ({"config": {"config": {"c.weight": 5}}}, "'tensor_meta' is no object"),
         ({"config": {"config": {"c.weight": weight(tensor_meta=None)}}}, "'tensor_meta' is no object"),
         ({"config": {"config": {"c.weight": weight(path_name="../../etc/passwd")}}}, "no record"),
-        ({"config": {"config": {"c.weight": weight(path_name=["x"])}}}, "no record"),
+        ({"config": {"config": {"c.weight": weight(path_name=["x"])}}}, "'c.weight' has no record"),
         ({"config": {"config": {"c.weight": weight(path_name="weight_9")}}}, "no record"),
         ({"config": {"config": {"c.weight": weight(tensor_meta=meta(sizes=integer(5, 1, 1, 1)))}}}, "reaches byte"),
         ({"config": {"config": {"c.weight": weight(tensor_meta=meta(storage_offset={"as_int": 1}))}}}, "reaches byte"),
@@ -229,7 +229,16 @@ def test_groups_are_what_nodes_state(nodes, spec, watched):
     ],
 )
 def test_archives_that_lie_are_refused_in_one_line(change, says, watched):
-    assert says in refused(archive(**change), watched)
+    message = refused(archive(**change), watched)
+    assert says in message
+    ours = ("no JSON", "deeply", "no object", "no list", "cannot be", "whole numbers", "'c.weight' has no record")
+    assert "damaged exported program" in message or not says.endswith(ours)
+
+
+def test_a_moving_average_is_not_there(tmp_path):
+    (tmp_path / "net.pt2").write_bytes(archive())
+    with pytest.raises(UsageError, match="moving average"):
+        gcx.correlate(str(tmp_path / "net.pt2"), weights="ema")
 
 
 def test_what_is_not_measured_says_why(watched):

@@ -178,6 +178,9 @@ def test_code_beyond_its_budget_is_refused(monkeypatch, watched):
     monkeypatch.setattr(script, "SCRIPT_CODE", 100)
     assert "SCRIPT_CODE" in refused_limit(program(code("pass") * 10), watched)
     monkeypatch.undo()
+    monkeypatch.setattr("gcx.readers.torch.script_modules.TENSORS", 0)
+    assert "TENSORS" in refused_limit(program(code("pass")), watched)
+    monkeypatch.undo()
     monkeypatch.setattr("gcx.readers.torch.script_code.SCRIPT_STATEMENTS", 5)
     lines = [f"_{k} = self.weight" for k in range(20)]
     assert "SCRIPT_STATEMENTS" in refused_limit(program(code(*lines)), watched)
