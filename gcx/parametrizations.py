@@ -5,8 +5,8 @@ spectral norm    weight_orig, weight_u, weight_v, or parametrizations.weight.ori
 pruning          weight_orig, weight_mask, of any parameter      w times mask
 QAT              weight, weight_fake_quant.scale and its company      rounded as in training
 
-Each is what the module computes in eval mode. Nothing is read here but flags of one number: an effective weight is a
-reference like any other, and read when its layer is.
+Each is what the module computes in eval mode. Nothing is read here but the flags and zero points of fake quantisers: an
+effective weight is a reference like any other, and read when its layer is.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ Tensors = Mapping[str, TensorRef]
 Compute = Callable[..., "NDArray[Any]"]
 
 _PARAMETRIZED = re.compile(r"((?:.*\.)?)parametrizations\.weight\.(.+)", re.DOTALL)
+_PRUNED = re.compile(r"(?:.*\.)?([^.]*(?:weight|kernel|bias)[^.]*)_orig", re.DOTALL)
 _RANKS = (3, 4, 5)
 """Axes of a convolution's weight."""
 _LETTERS = "abcde"
@@ -82,8 +83,10 @@ def recombine(tensors: Tensors) -> dict[str, TensorRef]:
 def _masked(tensors: Tensors) -> Iterator[_Whole]:
     """`torch.nn.utils.prune` keeps a parameter as NAME_orig and NAME_mask."""
     for name, ref in tensors.items():
+        if not _PRUNED.fullmatch(name):
+            continue
         base, mask = name.removesuffix("_orig"), f"{name.removesuffix('_orig')}_mask"
-        if base != name and base not in tensors and mask in tensors and tensors[mask].shape == ref.shape:
+        if base not in tensors and mask in tensors and tensors[mask].shape == ref.shape:
             parts = {name: ref, mask: tensors[mask]}
             yield _Whole(_effective(base, ref, parts, _product, "pruned: multiplied by its mask"), name, parts)
 

@@ -16,6 +16,8 @@ from gcx.readers.base import ReadOptions
 EMA_PREFIXES = ("ema.", "ema_model.", "model_ema.")
 """Under these a moving average of the weights lies beside them."""
 
+_PARAMETRISED = "parametrizations.weight"
+"""Under it torch keeps what a weight is computed from."""
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
 _COUNTERS = frozenset({"n_averaged"})
 """torch's AveragedModel counts beside the module that it wraps."""
@@ -104,12 +106,15 @@ def no_moving_average() -> UsageError:
 
 
 def module_of(tensor: str) -> str:
-    """The module that a tensor belongs to; a weight without one stands for itself.
+    """The module that a tensor belongs to; a weight without one stands for itself, a parametrised one for its whole.
 
-    >>> module_of("layer1.conv.weight"), module_of("weight")
-    ('layer1.conv', 'weight')
+    >>> module_of("layer1.conv.weight"), module_of("weight"), module_of("a.parametrizations.weight.original")
+    ('layer1.conv', 'weight', 'a')
     """
-    return tensor.rpartition(".")[0] or tensor
+    module = tensor.rpartition(".")[0]
+    if module == _PARAMETRISED or module.endswith(f".{_PARAMETRISED}"):
+        return module[: -len(_PARAMETRISED)].removesuffix(".") or "weight"
+    return module or tensor
 
 
 def _renamed(ref: TensorRef, name: str) -> TensorRef:

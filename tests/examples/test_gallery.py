@@ -25,6 +25,29 @@ def test_every_picture_of_the_folder_is_shown_or_made_beside_one():
     assert sum(path.stat().st_size for path in GALLERY.rglob("*")) < 2e6
 
 
+def test_every_picture_of_the_page_is_there_and_shown():
+    page = (GALLERY.parent / "README.md").read_text()
+    shown = set(re.findall(r"!\[[^]]*\]\(pictures/([^)]+)\)", page))
+    assert shown == {path.name for path in (GALLERY.parent / "pictures").iterdir()}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gcx correlate examples/checkpoints/fashion-g4-seed0.pt --groups conv=4 --include conv --export fashion-conv.png",
+        "gcx filters examples/checkpoints/towers-seed0.pt stem --groups 'conv*=2' --induced --export towers.png",
+    ],
+)
+def test_a_command_of_the_page_makes_its_picture(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    folder = "examples/pictures/"
+    page = " ".join((GALLERY.parent / "README.md").read_text().split())
+    *arguments, target = shlex.split(command)[1:]
+    assert f"--export {folder}{target}" in page
+    assert run([*arguments, f"{tmp_path}/{target}"]) == 0
+    assert_alike(tmp_path / target, REPOSITORY / folder / target)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_makes_its_picture(command, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(REPOSITORY)
@@ -38,9 +61,10 @@ def test_a_command_makes_its_picture(command, tmp_path, monkeypatch, capfd):
         assert Path(made).read_text().startswith("<!DOCTYPE html>")
         return
     for path in tmp_path.rglob("*.png"):
-        kept = GALLERY / path.relative_to(tmp_path)
-        new, old = (
-            np.asarray(Image.open(io.BytesIO(one.read_bytes())).convert("RGB"), dtype=int) for one in (path, kept)
-        )
-        assert new.shape == old.shape
-        assert np.abs(new - old).mean() < 1  # fonts and the last digits may differ elsewhere
+        assert_alike(path, GALLERY / path.relative_to(tmp_path))
+
+
+def assert_alike(made, kept):
+    new, old = (np.asarray(Image.open(io.BytesIO(one.read_bytes())).convert("RGB"), dtype=int) for one in (made, kept))
+    assert new.shape == old.shape
+    assert np.abs(new - old).mean() < 1  # fonts and the last digits may differ elsewhere

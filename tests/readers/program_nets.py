@@ -8,6 +8,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import prune  # noqa: F401 - nn.utils does not bring it along
 
 from gcx.checkpoint import ConvSpec
 
@@ -84,3 +85,24 @@ def exported(module: nn.Module, images: Tensor | None = None, *, decomposed: boo
         program = program.run_decompositions() if decomposed else program
         torch.export.save(program, file := io.BytesIO())
     return file.getvalue()
+
+
+def parametrised(kind: str) -> nn.Module:
+    """Two convolutions, the second in four groups, whose weights are computed from parts."""
+    torch.manual_seed(1)
+    made = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=4)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for conv in made:
+            {
+                "weight_norm": nn.utils.weight_norm,
+                "spectral_norm": nn.utils.spectral_norm,
+                "pruned": lambda conv: nn.utils.prune.l1_unstructured(conv, "weight", amount=0.3),
+                "parametrized weight_norm": nn.utils.parametrizations.weight_norm,
+                "parametrized spectral_norm": nn.utils.parametrizations.spectral_norm,
+            }[kind](conv)
+        made(torch.randn(INPUT))  # the older kinds compute the weight when the module runs
+    return made
+
+
+PARAMETRISED = ("weight_norm", "spectral_norm", "pruned", "parametrized weight_norm", "parametrized spectral_norm")

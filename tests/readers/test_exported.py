@@ -21,7 +21,7 @@ from gcx.readers.torch import exported as reader
 
 torch = pytest.importorskip("torch")
 
-from readers.program_nets import SPECS, exported, net  # noqa: E402
+from readers.program_nets import PARAMETRISED, SPECS, exported, net, parametrised  # noqa: E402
 from torch import nn  # noqa: E402
 
 
@@ -66,6 +66,17 @@ def test_the_report_needs_no_torch(tmp_path, module):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "recorded" in done.stdout
+
+
+@pytest.mark.parametrize("kind", PARAMETRISED)
+def test_groups_of_weights_that_are_computed_are_recorded_too(kind, tmp_path):
+    module = parametrised(kind)
+    (tmp_path / "net.pt").write_bytes(exported(module))
+    measured = gcx.correlate(str(tmp_path / "net.pt")).models[0].measured
+    assert [(one.name, one.groups, one.groups_from) for one in measured] == [("0", 1, "recorded"), ("1", 4, "recorded")]
+    live = gcx.correlate(module).models[0].measured
+    for one, other in zip(measured, live, strict=True):
+        assert one.within.mean_r2 == pytest.approx(other.within.mean_r2, rel=1e-6)
 
 
 class Quantised(nn.Module):

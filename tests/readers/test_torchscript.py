@@ -18,7 +18,7 @@ from gcx.readers.torch.script_code import CodeReader
 
 torch = pytest.importorskip("torch")
 
-from readers.program_nets import SPECS, net, scripted  # noqa: E402
+from readers.program_nets import PARAMETRISED, SPECS, net, parametrised, scripted  # noqa: E402
 from readers.quantised_net import SPECS as QUANTISED  # noqa: E402
 from readers.quantised_net import quantised_net  # noqa: E402
 
@@ -148,6 +148,17 @@ def test_lies_about_groups_are_said(watched):
     assert any("cannot be" in note for note in checkpoint.notes)
     _, checkpoint = opened(program(code(*TWICE)), watched)
     assert any("two numbers of groups" in note for note in checkpoint.notes)
+
+
+@pytest.mark.parametrize("kind", PARAMETRISED)
+def test_groups_of_weights_that_are_computed_are_recorded_too(kind, tmp_path):
+    module = parametrised(kind)
+    (tmp_path / "net.pt").write_bytes(scripted(module, "trace"))
+    measured = gcx.correlate(str(tmp_path / "net.pt")).models[0].measured
+    assert [(one.name, one.groups, one.groups_from) for one in measured] == [("0", 1, "recorded"), ("1", 4, "recorded")]
+    live = gcx.correlate(module).models[0].measured
+    for one, other in zip(measured, live, strict=True):
+        assert one.within.mean_r2 == pytest.approx(other.within.mean_r2, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,10 @@ _OPERATOR = re.compile(r"torch\.ops\.aten\.(\w+)\.\w+")
 _SAME = re.compile(r"torch\.ops\.aten\.(?:to|_to_copy|detach|detach_|alias|clone|contiguous|lift_fresh_copy)\.\w+")
 """What hands on the weight that it is given, as it is or in another precision."""
 _DEQUANTISES = re.compile(r"torch\.ops\.quantized_decomposed\.dequantize_per_(tensor|channel)\.default")
+_NORMALISES = re.compile(r"torch\.ops\.aten\._weight_norm(?:_interface)?\.\w+")
+_SCALES = re.compile(r"torch\.ops\.aten\.(?:mul|div)\.Tensor")
+_PARTS = ("weight_v", "weight_orig", "original", "original1")
+"""Of a weight that is computed by weight norm, spectral norm or pruning, the part that has its shape."""
 _INPUTS = (("parameter", "parameter_name"), ("buffer", "buffer_name"), ("tensor_constant", "tensor_constant_name"))
 
 # fmt: off
@@ -130,7 +134,12 @@ class _Program:
                 yield name, groups, transposed if isinstance(transposed, bool) else None
 
     def _handed_on(self, target: str, given: Mapping[str, Any], named: Mapping[str, str]) -> str | None:
-        """The weight that a node gives on as it is, in another precision or dequantised; None of any other node."""
+        """The weight that a node gives on, as it is, dequantised or normalised; None of any other node."""
+        if _NORMALISES.fullmatch(target):
+            return named.get(_named(given.get("v")))
+        if _SCALES.fullmatch(target):
+            factors = (named.get(_named(given.get(key)), "") for key in ("self", "other"))
+            return next((name for name in factors if name.rpartition(".")[2] in _PARTS), None)
         quantised = _DEQUANTISES.fullmatch(target)
         if not quantised and not _SAME.fullmatch(target):
             return None

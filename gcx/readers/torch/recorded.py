@@ -10,6 +10,8 @@ from gcx.errors import MESSAGE_LIMIT, printable
 from gcx.readers.names import module_of
 from gcx.readers.torch.values import Tensor
 
+_MAGNITUDES = ("weight_g", "original0", "weight_mask")
+"""Of the rank of a weight, and no weight: what weight norm and pruning keep beside one."""
 _CONVOLUTION = 3
 """Axes of a convolution's weight at least."""
 
@@ -52,7 +54,11 @@ class Recorded:
         Args:
             shown: name to shown name, of every tensor.
         """
-        weights = [name for name, tensor in self.tensors.items() if len(tensor.shape) >= _CONVOLUTION]
+        weights = [
+            name
+            for name, tensor in self.tensors.items()
+            if len(tensor.shape) >= _CONVOLUTION and name.rpartition(".")[2] not in _MAGNITUDES
+        ]
         specs = self._with_ties(weights)
         several = Counter(module_of(shown[name]) for name in weights)
         found: dict[str, ConvSpec] = {}

@@ -44,9 +44,10 @@ Place = tuple[str, ...] | int
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A convolution with a weight of which the code says where it is kept."""
+    """A convolution and where, as the code says, its weight is kept."""
 
-    weight: Place
+    weight: Place | None
+    """None where it is computed."""
     groups: Place | str | None
     """A number as text, or where one is kept."""
     transposed: bool | None
@@ -193,8 +194,6 @@ def _finish(method: _Method | None, found: Class) -> None:
     """Resolve a method's calls, now that all that it assigns is known."""
     for called, arguments in method.calls if method is not None else ():
         weight = _place(_argument(arguments, called.weight), method)
-        if weight is None:
-            continue
         bias = None if called.bias is None else _place(_argument(arguments, called.bias), method)
         groups = _argument(arguments, called.groups)
         transposed: bool | None

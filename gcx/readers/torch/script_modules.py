@@ -16,6 +16,13 @@ from gcx.readers.torch.work import Work
 _HOME = "__torch__."
 _WEIGHTS = ("weight", "weight_v", "weight_orig")
 """Under one of these `nn.ConvNd` keeps its numbers."""
+_PARTS = (
+    ("weight_v",),
+    ("weight_orig",),
+    ("parametrizations", "weight", "original"),
+    ("parametrizations", "weight", "original1"),
+)
+"""Where a module keeps what its weight is computed from, the part of the weight's shape."""
 _CONVOLUTION = 3
 _PACKED = "_packed_params."
 """Quantised modules keep their parameters under this name; their state dict shows `weight` all the same."""
@@ -146,10 +153,18 @@ class ScriptWalk:
                 self.stated.append((prefix + weight, groups, transposed if type(transposed) is bool else None))
         self.work.look(len(known.calls))
         for call in known.calls:
-            name = self._weight(prefix, module, call.weight, call.bias)
+            if call.weight is None:
+                name = self._parametrised(prefix, module) if len(known.calls) == 1 else None
+            else:
+                name = self._weight(prefix, module, call.weight, call.bias)
             if name is not None:
                 count = call.groups if isinstance(call.groups, str) else self._at(module, call.groups)
                 self.stated.append((name, _whole(count), call.transposed))
+
+    def _parametrised(self, prefix: str, module: Placeholder) -> str | None:
+        """The part that stands for the weight of a module that computes it: weight norm, spectral norm, pruning."""
+        held = [place for place in _PARTS if _is_large(self._at(module, place))]
+        return self._name(prefix + ".".join(held[0])) if len(held) == 1 else None
 
     def _weight(self, prefix: str, module: Placeholder, place: Place, bias: Place | None) -> str | None:
         """The name of the weight that a call means; a constant gets one here."""
