@@ -34,15 +34,16 @@ def test_every_picture_of_the_page_is_there_and_shown():
 @pytest.mark.parametrize(
     "command",
     [
-        "gcx correlate examples/checkpoints/fashion-g4-seed0.pt --groups conv=4 --include conv --export fashion-conv.png",
-        "gcx filters examples/checkpoints/towers-seed0.pt stem --groups 'conv*=2' --induced --export towers.png",
+        "gcx correlate fashion-g4-seed0.pt --groups conv=4 --include conv --export fashion-conv.png",
+        "gcx filters towers-seed0.pt stem --groups 'conv*=2' --induced --export towers.png",
     ],
 )
 def test_a_command_of_the_page_makes_its_picture(command, tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     folder = "examples/pictures/"
     page = " ".join((GALLERY.parent / "README.md").read_text().split())
-    *arguments, target = shlex.split(command)[1:]
+    command, model, *arguments, target = shlex.split(command)[1:]
+    arguments = [command, f"examples/checkpoints/{model}", *arguments]
     assert f"--export {folder}{target}" in page
     assert run([*arguments, f"{tmp_path}/{target}"]) == 0
     assert_alike(tmp_path / target, REPOSITORY / folder / target)
