@@ -61,6 +61,24 @@ class Source:
         os.close(self.fd)
 
 
+@dataclass(frozen=True)
+class Section(Source):
+    """A run of bytes within a file, read as if it were a file of its own."""
+
+    begin: int
+
+    @staticmethod
+    def of(source: Source, begin: int, length: int) -> Section:
+        return Section(source.path, source.fd, length, begin)
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Read exactly `length` bytes at `offset` of the section; see `Source.pread`."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            wanted = f"{length} bytes wanted at {offset} of a part, it has {self.size}"
+            raise CheckpointError(f"is truncated: {wanted}", path=self.path)
+        return Source(self.path, self.fd, self.begin + self.size).pread(self.begin + offset, length)
+
+
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
     """What the user may choose about reading."""

@@ -97,11 +97,6 @@ def _zip(source: Source) -> tuple[str, str] | None:
     bases = {basename(name) for name in names}
     if "model.weights.h5" in bases:
         return "is a zip archive with a Keras model in a folder", "unpack it and name the model.weights.h5 in it"
-    if "serialized_exported_program.json" in bases:
-        return (
-            "is a program exported by torch 2.7 or older, in a layout that gcx does not read",
-            "load and save it again with a newer torch, where you trust it",
-        )
     if ".data/extern_modules" in inside or ".data/version" in inside:
         return "is a torch.package archive, which is a program", STATE_DICT
     if bases and all(name.endswith(".npy") for name in bases):

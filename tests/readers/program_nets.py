@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zipfile
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +85,23 @@ def exported(module: nn.Module, images: Tensor | None = None, *, decomposed: boo
         program = torch.export.export(module, (torch.randn(INPUT) if images is None else images,), **options)
         program = program.run_decompositions() if decomposed else program
         torch.export.save(program, file := io.BytesIO())
+    return file.getvalue()
+
+
+def exported_of_old(module: nn.Module, images: Tensor | None = None) -> bytes:
+    """As `torch.export.save` wrote it up to torch 2.7."""
+    from torch._export.serde.serialize import serialize
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(module, (torch.randn(INPUT) if images is None else images,))
+        made = serialize(program)
+    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+        archive.writestr("serialized_exported_program.json", made.exported_program)
+        archive.writestr("serialized_state_dict.pt", made.state_dict)
+        archive.writestr("serialized_constants.pt", made.constants)
+        archive.writestr("serialized_example_inputs.pt", made.example_inputs)
+        archive.writestr("version", "8.0")
     return file.getvalue()
 
 

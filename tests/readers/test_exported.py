@@ -5,11 +5,12 @@ import json
 import struct
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
 import pytest
-from evil import Record, zip_bytes
+from evil import Call, Record, Ref, storage, tensor, zip_bytes, zip_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from readers.opening import opened, refused
@@ -17,11 +18,12 @@ from readers.opening import opened, refused
 import gcx
 from gcx.checkpoint import ConvSpec
 from gcx.errors import GcxError, LimitError, UsageError
-from gcx.readers.torch import exported as reader
+from gcx.readers.torch import exported as exported_module
+from gcx.readers.torch import exported_graph
 
 torch = pytest.importorskip("torch")
 
-from readers.program_nets import PARAMETRISED, SPECS, exported, net, parametrised  # noqa: E402
+from readers.program_nets import PARAMETRISED, SPECS, exported, exported_of_old, net, parametrised  # noqa: E402
 from torch import nn  # noqa: E402
 
 
@@ -77,6 +79,63 @@ def test_groups_of_weights_that_are_computed_are_recorded_too(kind, tmp_path):
     live = gcx.correlate(module).models[0].measured
     for one, other in zip(measured, live, strict=True):
         assert one.within.mean_r2 == pytest.approx(other.within.mean_r2, rel=1e-6)
+
+
+def test_the_layout_up_to_torch_27(module, watched):
+    data = exported_of_old(module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert torch.export.load(io.BytesIO(data)).state_dict.keys() == module.state_dict().keys()
+    arrays, checkpoint = opened(data, watched, name="old.pt2")
+    state = module.state_dict()
+    assert set(arrays) == set(state)
+    for name, array in arrays.items():
+        assert array.tobytes() == state[name].numpy().tobytes()
+    assert checkpoint.convs == SPECS
+    assert "nothing was run" in checkpoint.notes[0]
+
+
+class WithConstant(nn.Module):
+    """A parameter and a constant whose storages have one number in their two checkpoints."""
+
+    def __init__(self):
+        super().__init__()
+        self.held = nn.Parameter(torch.randn(4, 2, 3, 3))
+        self.constant = torch.randn(4, 2, 3, 3)
+
+    def forward(self, images):
+        return nn.functional.conv2d(nn.functional.conv2d(images, self.held, groups=2), self.constant, groups=2)
+
+
+def test_weights_of_two_checkpoints_inside_are_not_taken_for_each_other(watched):
+    module = WithConstant()
+    arrays, checkpoint = opened(exported_of_old(module, torch.randn(1, 4, 9, 9)), watched)
+    assert arrays["held"].tobytes() == module.held.detach().numpy().tobytes()
+    assert arrays["constant"].tobytes() == module.constant.numpy().tobytes()
+    assert len({ref.storage for ref in checkpoint.tensors.values()}) == 2
+
+
+OLD = ("serialized_exported_program.json", "serialized_state_dict.pt", "serialized_constants.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({OLD[0]: b"{}"}, "'graph_module' is no object"),
+        ({OLD[1]: None}, "'serialized_state_dict.pt' is missing"),
+        ({OLD[1]: b"no zip"}, "truncated"),
+        ({OLD[1]: zip_file([1, 2])}, "no weights by name"),
+        ({OLD[1]: zip_file({}), OLD[2]: zip_file({})}, "without weights"),
+        ({OLD[1]: zip_file({"w": tensor(storage(400), size=(400,))})}, "bytes"),
+        ({OLD[1]: zip_file({"w": Call(Ref("os", "system"), "touch x")})}, "os.system"),
+    ],
+)
+def test_old_archives_that_lie_are_refused_in_one_line(change, says, watched):
+    true = {OLD[0]: json.dumps(graph(node())).encode(), OLD[1]: zip_file({"c.weight": tensor()}), OLD[2]: zip_file({})}
+    found = [Record(name, data) for name, data in (true | change).items() if data is not None]
+    assert says in refused(zip_bytes(found), watched)
+    packed = [Record(name, data, method=8 if name == OLD[1] else 0) for name, data in true.items()]
+    assert "compressed" in refused(zip_bytes(packed), watched)
 
 
 class Quantised(nn.Module):
@@ -259,16 +318,18 @@ def test_what_is_not_measured_says_why(watched):
     assert "number format" in checkpoint.tensors["e.weight"].unreadable
 
 
-def test_compiled_programs_and_the_layout_before_are_refused_by_name(watched):
+def test_compiled_programs_are_refused_by_name(watched):
     compiled = zip_bytes([Record("net/data/aotinductor/model/x.so", b"\x7fELF"), Record("net/archive_format", b"pt2")])
     assert "AOTInductor" in refused(compiled, watched)
-    old = zip_bytes([Record("serialized_exported_program.json", b"{}"), Record("version", b"1")])
-    assert "torch 2.7 or older" in refused(old, watched)
 
 
 def test_budgets_hold(monkeypatch, watched):
-    for name, most in (("EXPORT_JSON", 100), ("EXPORT_VALUES", 20), ("TENSORS", 0)):
-        monkeypatch.setattr(reader, name, most)
+    for module, name, most in (
+        (exported_graph, "EXPORT_JSON", 100),
+        (exported_graph, "EXPORT_VALUES", 20),
+        (exported_module, "TENSORS", 0),
+    ):
+        monkeypatch.setattr(module, name, most)
         Path("file.pt2").write_bytes(archive())
         with watched(), pytest.raises(LimitError, match=name):
             gcx.readers.read_checkpoint("file.pt2")

@@ -119,7 +119,6 @@ NOT_CAFFE = field(1, b"net") + field(100, b"layer")
         (b'{"metadata": {}, "weight_map": {"/layers/conv2d/vars": "a_00000.weights.h5"}}', "index of Keras weights"),
         (zipped("a/.data/extern_modules", "a/.data/version", "a/model.pkl"), "torch.package"),
         (zipped("Manifest.json", "Data/com.apple.CoreML/model.mlmodel"), "Core ML"),
-        (zipped("serialized_exported_program.json", "serialized_state_dict.pt"), "exported by torch 2.7"),
         (saved(np.save, np.zeros(3)), ".npy"),
         (saved(lambda file: np.savez(file, a=np.zeros(3), b=np.ones(2))), ".npz"),
         (saved(lambda file: np.save(file, np.array({"a": 1}), allow_pickle=True)), ".npy"),

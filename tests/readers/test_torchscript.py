@@ -28,6 +28,7 @@ def test_the_numbers_and_names_are_those_of_the_state_dict(how, watched):
     module = net()
     arrays, checkpoint = opened(scripted(module, how), watched)
     assert checkpoint.format == "torchscript"
+    assert "nothing was run" in checkpoint.notes[0]
     state = module.state_dict()
     assert set(arrays) == set(state) or set(state) - set(arrays) <= {"again.weight", "again.bias"}
     for name, array in arrays.items():

@@ -19,6 +19,7 @@ from gcx.readers.torch.storages import reference
 from gcx.readers.torch.values import Tensor
 
 FORMAT = "torchscript"
+_NOT_RUN = "the file is a program: its code was read as text, and nothing was run"
 _SETTINGS = 64
 """Numbers of a tensor that holds settings."""
 
@@ -60,7 +61,7 @@ def read_script(container: Container, options: ReadOptions) -> Checkpoint:
         FORMAT,
         {shown[name]: replace(ref, name=shown[name]) for name, ref in refs.items()},
         recorded.by_module(shown),
-        (*container.archive.notes, *recorded.notes(), *walk.notes()),
+        (_NOT_RUN, *container.archive.notes, *recorded.notes(), *walk.notes()),
         container.archive.source.close,
     )
 
