@@ -104,7 +104,7 @@ class Quantisation:
         if not self.block:
             return part.reshape([-1 if place == axis else 1 for place in range(len(shape))])
         kept = tuple(slice(shape[axis]) if place == axis else slice(None) for place in range(len(shape)))
-        return np.repeat(part, self.block, axis=axis)[kept]
+        return np.repeat(part, min(self.block, shape[axis]), axis=axis)[kept]
 
 
 def quantisation(graph: Graph, node: Node) -> Quantisation:

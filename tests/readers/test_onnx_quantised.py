@@ -158,6 +158,15 @@ def test_what_does_not_fit_is_skipped_with_the_reason(tensors, attributes, reaso
     assert checkpoint.convs == {"q": ConvSpec(2, False)}
 
 
+def test_a_block_beyond_the_axis_is_the_whole_axis():
+    """And costs no more: repeated as often as it says, its scales would fill any memory."""
+    tensors = {"q": STORED, "s": scales(1, 2, 3, 3), "z": integers(np.int8, 1, 2, 3, 3)}
+    nodes = [node("DequantizeLinear", ["q", "s", "z"], "w", axis=0, block_size=2**60), conv("w")]
+    numbers = read(model(nodes, tensors))[1]["q.weight"]
+    expected = (STORED.astype(np.float32) - tensors["z"].astype(np.float32)) * tensors["s"]
+    assert numbers.tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize("scale", [0.0, np.nan, -0.5, np.inf])
 def test_odd_scales_are_computed_with(scale):
     tensors = {"q": STORED, "s": np.float32(scale), "z": np.int8(0)}
