@@ -88,7 +88,7 @@ class Quantisation:
             numbers = array.astype(np.float32)
             if zero is not None:
                 numbers -= zero.astype(np.float32)
-            return np.asarray(numbers if scale is None else (numbers * scale).astype(scale.dtype))
+            return np.asarray(numbers if scale is None else (numbers * scale).astype(scale.dtype, copy=False))
 
     def _axis(self, shape: tuple[int, ...]) -> int | None:
         axis = self.axis + len(shape) if self.axis < 0 else self.axis
