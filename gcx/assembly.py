@@ -203,7 +203,8 @@ def _folded(
 def _scale_of(tensor: TensorRef) -> list[float]:
     import numpy as np
 
-    scale = tensor.read().astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a NaN that signals is refused in words below
+        scale = tensor.read().astype(np.float64)
     if not np.isfinite(scale).all():
         raise CheckpointError("holds NaN or infinity and cannot be folded", tensor=tensor.name)
     return [float(value) for value in scale]

@@ -91,7 +91,8 @@ class ConvLayer:
         """
         import numpy as np
 
-        weight = self.tensor.read().astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a NaN that signals stays one, and is seen where it is measured
+            weight = self.tensor.read().astype(np.float64)
         g, n, c = self.groups, self.filters_per_group, self.weight_shape[1]
         k = prod(self.kernel_size)
         if self.transposed:  # rows of one group: (in/g, out/g, k) -> (out/g, in/g, k)

@@ -192,9 +192,9 @@ def _load(parts: tuple[TensorRef, ...], compute: Compute) -> NDArray[Any]:
     import numpy as np
 
     main = parts[0].read()
-    if main.dtype != np.float64:
-        main = main.astype(np.float32, copy=False)
     with np.errstate(all="ignore"):  # what is not finite is seen where it is measured, as the net would see it
+        if main.dtype != np.float64:
+            main = main.astype(np.float32, copy=False)
         return np.asarray(compute(main, *(part.read() for part in parts[1:])), main.dtype)
 
 

@@ -150,3 +150,10 @@ def test_no_module_takes_the_place_of_a_public_function():
 
     package = Path(gcx.__file__).parent
     assert not [name for name in gcx.__all__ if (package / f"{name}.py").exists() or (package / name).is_dir()]
+
+
+def test_a_nan_that_signals_is_a_nan_without_a_warning():
+    """Processors say "invalid" where such a number is cast; the report says it in words."""
+    weight = np.random.default_rng(0).normal(size=(4, 2, 3, 3)).astype(np.float32)
+    weight.view(np.uint32)[0, 0, 0, 0] = 0x7FA00000
+    assert "NaN" in gcx.correlate({"c.weight": weight}).models[0].skipped[0].reason
