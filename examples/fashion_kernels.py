@@ -75,7 +75,7 @@ def contrasts(runs: Runs) -> Iterator[Record]:
 
 
 def along(runs: Runs, groups: int) -> Record:
-    """`gcx track` of every run of one setting: per epoch the mean over the runs, and in how many delta is above 0."""
+    """`gcx track` of every run of one setting: per epoch the mean over the runs."""
     tracked = [
         gcx.track(str(runs.run(groups, seed)), groups={LAYER: groups}, include=[LAYER]).track for seed in runs.seeds
     ]
