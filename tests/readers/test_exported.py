@@ -323,17 +323,19 @@ def test_compiled_programs_are_refused_by_name(watched):
     assert "AOTInductor" in refused(compiled, watched)
 
 
-def test_budgets_hold(monkeypatch, watched):
-    for module, name, most in (
+@pytest.mark.parametrize(
+    ("module", "limit", "most"),
+    [
         (exported_graph, "EXPORT_JSON", 100),
         (exported_graph, "EXPORT_VALUES", 20),
         (exported_module, "TENSORS", 0),
-    ):
-        monkeypatch.setattr(module, name, most)
-        Path("file.pt2").write_bytes(archive())
-        with watched(), pytest.raises(LimitError, match=name):
-            gcx.readers.read_checkpoint("file.pt2")
-        monkeypatch.undo()
+    ],
+)
+def test_budgets_hold(module, limit, most, monkeypatch, watched):
+    monkeypatch.setattr(module, limit, most)
+    Path("file.pt2").write_bytes(archive())
+    with watched(), pytest.raises(LimitError, match=limit):
+        gcx.readers.read_checkpoint("file.pt2")
 
 
 KEYS = (

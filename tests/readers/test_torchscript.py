@@ -13,7 +13,6 @@ from readers.opening import opened, refused
 import gcx
 from gcx.checkpoint import ConvSpec
 from gcx.errors import LimitError, UsageError
-from gcx.readers.torch import script
 from gcx.readers.torch.script_code import CodeReader
 
 torch = pytest.importorskip("torch")
@@ -186,16 +185,17 @@ def test_a_module_that_contains_itself_is_refused(watched):
     assert "contains itself" in refused(data, watched)
 
 
-def test_code_beyond_its_budget_is_refused(monkeypatch, watched):
-    monkeypatch.setattr(script, "SCRIPT_CODE", 100)
-    assert "SCRIPT_CODE" in refused_limit(program(code("pass") * 10), watched)
-    monkeypatch.undo()
-    monkeypatch.setattr("gcx.readers.torch.script_modules.TENSORS", 0)
-    assert "TENSORS" in refused_limit(program(code("pass")), watched)
-    monkeypatch.undo()
-    monkeypatch.setattr("gcx.readers.torch.script_code.SCRIPT_STATEMENTS", 5)
-    lines = [f"_{k} = self.weight" for k in range(20)]
-    assert "SCRIPT_STATEMENTS" in refused_limit(program(code(*lines)), watched)
+@pytest.mark.parametrize(
+    ("limit", "most"),
+    [
+        ("script.SCRIPT_CODE", 100),
+        ("script_modules.TENSORS", 0),
+        ("script_code.SCRIPT_STATEMENTS", 5),
+    ],
+)
+def test_code_beyond_its_budget_is_refused(limit, most, monkeypatch, watched):
+    monkeypatch.setattr(f"gcx.readers.torch.{limit}", most)
+    assert limit.partition(".")[2] in refused_limit(program(code(*(f"_{k} = self.weight" for k in range(20)))), watched)
 
 
 def refused_limit(data, watched) -> str:
