@@ -6,6 +6,7 @@ import encodings.raw_unicode_escape  # noqa: F401 - importing is no deed of a re
 import os
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import ml_dtypes  # noqa: F401
 import numpy as np  # noqa: F401
@@ -75,4 +76,5 @@ def no_canary(tmp_path, monkeypatch):
     """Tests run in an empty folder, where a payload that ran would leave the canary."""
     monkeypatch.chdir(tmp_path)
     yield
+    assert Path.cwd() == tmp_path, "monkeypatch.undo() goes back to the repository, and files would be written there"
     assert not list(tmp_path.rglob(f"*{CANARY}*")), "a payload of a file was run"
