@@ -209,15 +209,15 @@ def _resolution(
     first, second = conv.shape[:2]
     inward, outward = (first, second * best.groups) if layout is not None else (second * best.groups, first)
     result = Resolution(best.groups, "certain", "", (), "inferred", layout is not None, inward, outward)
+    counted = "1 group" if best.groups == 1 else f"{best.groups} groups"
     if fact is not None and fact.groups is not None:
         if fact.source == "declared":
-            return replace(result, source="declared", evidence=f"{best.groups} groups were declared")
-        return replace(result, source="recorded", evidence=f"the file records {best.groups} groups")
+            return replace(result, source="declared", evidence=f"declared to have {counted}")
+        return replace(result, source="recorded", evidence=f"the file records {counted}")
     if min(conv.shape) == 0:
         return replace(result, source="assumed", confidence="ambiguous", evidence="the weight is empty")
     if layout is not None:
-        plural = "1 group" if best.groups == 1 else f"{best.groups} groups"
-        return replace(result, confidence=layout.confidence, evidence=f"{layout.evidence}, {plural}")
+        return replace(result, confidence=layout.confidence, evidence=f"{layout.evidence}, {counted}")
     alone = len(network.emitters) == 1
     sure = confidence(conv, table, known, REORDERED if network.reordered else 0.0, alone=alone)
     notes: tuple[str, ...] = ()

@@ -14,6 +14,8 @@ def test_recorded_is_certain_and_wins():
     found = resolve_groups(cardinal().shapes, recorded={"layer1.0.conv2": ConvSpec(16, False)})["layer1.0.conv2"]
     assert (found.groups, found.source, found.confidence) == (16, "recorded", "certain")
     assert found.evidence == "the file records 16 groups"
+    alone = resolve_groups({"a.weight": (8, 3, 3, 3)}, recorded={"a": ConvSpec(1, False)})["a"]
+    assert alone.evidence == "the file records 1 group"
 
 
 def test_a_recorded_layout_without_a_count_leaves_the_count_to_inference():
