@@ -54,6 +54,7 @@ thread: $(VENV)/.test ## train the nets of the thread's experiment (hours; DATA=
 	$(BIN)/python examples/network_cost.py
 	$(ONE_THREAD) $(BIN)/python examples/towers.py
 	$(BIN)/python examples/equivalence.py
+	$(BIN)/python examples/channels_last.py
 	$(BIN)/gcx track build/fashion/g4-w32-seed0 --groups conv=4 --include conv --export examples/pictures/fashion-run.png
 	$(BIN)/gcx correlate examples/checkpoints/fashion-g4-seed0.pt --groups conv=4 --include conv --export examples/pictures/fashion-conv.png
 	$(BIN)/gcx filters examples/checkpoints/towers-seed0.pt stem --groups 'conv*=2' --induced --export examples/pictures/towers.png

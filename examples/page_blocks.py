@@ -63,6 +63,31 @@ def shapes() -> Iterator[str]:
     )
 
 
+def keras_layers() -> Iterator[str]:
+    found = record("channels_last")
+    titles = {
+        "whole": "one convolution, 64 filters",
+        "apart": "two of 32 filters, concatenated",
+        "grouped": "one of 64 filters, `groups=2`",
+    }
+    lines = [
+        (
+            titles[way["way"]],
+            " and ".join(map(shape, way["kernels"])),
+            shape(way["output"]),
+            f"{way['parameters']:,}",
+            f"{way['multiply_adds']:,}",
+        )
+        for way in found["ways"]
+    ]
+    yield from rows((f"{shape(found['input'])} through", "kernels", "output", "parameters", "multiply-adds"), lines)
+    yield ""
+    yield (
+        "Largest difference of the outputs of the two concatenated from those of the one with two groups, over the "
+        f"largest output: {found['apart_against_grouped']:g}."
+    )
+
+
 def masks() -> Iterator[str]:
     found = record("equivalence")["groups"]
     told: dict[str, Callable[[Record], str]] = {
@@ -259,6 +284,7 @@ def commands() -> Iterator[str]:
 
 MADE = (
     shapes,
+    keras_layers,
     masks,
     costs,
     induced,

@@ -4,15 +4,17 @@ import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy import stats
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
 RUNS = sorted((EXAMPLES / "results" / "fashion").glob("*.json"))
-SCRIPTS = ("claims", "equivalence", "fashion_kernels", "train_fashion", "write_page")
+SCRIPTS = ("channels_last", "claims", "equivalence", "fashion_kernels", "train_fashion", "write_page")
 
 
 def test_every_run_is_whole_and_of_one_recipe():
@@ -144,3 +146,28 @@ def test_a_grouped_layer_is_a_masked_dense_one(tmp_path):
         assert row["dimensions"]["dense"] == row["groups"] * row["dimensions"]["grouped"]
         # Independent inputs: what a group does not see is lost, 1 - 1/g of the variance.
         assert row["random_fit_loss"] == pytest.approx(1 - 1 / row["groups"], abs=0.03)
+
+
+@pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed")
+def test_the_threads_layers_in_keras_are_those_that_lie_here(tmp_path):
+    """Channels last, as the thread has them: what Keras saves, gcx reads, with the groups that Keras was told."""
+    from gcx.readers import read_checkpoint
+
+    command = [sys.executable, str(EXAMPLES / "channels_last.py"), "--quick", "--out", str(tmp_path / "record.json")]
+    subprocess.run(command, capture_output=True, check=True, timeout=120)
+    found = json.loads((tmp_path / "record.json").read_text())
+    assert [way["output"] for way in found["ways"]] == [[100, 100, 64]] * 3
+    assert found["apart_against_grouped"] < 1e-6
+    weights = []
+    for path in (tmp_path / "thread.keras", EXAMPLES / "checkpoints" / "thread.keras"):
+        with read_checkpoint(str(path)) as checkpoint:
+            assert {name: spec.groups for name, spec in checkpoint.convs.items()} == {
+                **dict.fromkeys(("left", "right", "whole"), 1),
+                "grouped": 2,
+            }
+            weights.append({name: ref.read() for name, ref in checkpoint.tensors.items()})
+    made, kept = weights
+    for name, weight in kept.items():
+        assert made[name].shape == weight.shape
+        assert made[name] == pytest.approx(weight, abs=1e-6)
+    assert (made["grouped.weight"] == np.concatenate([made["left.weight"], made["right.weight"]])).all()
