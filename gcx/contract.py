@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from gcx.errors import printable
 from gcx.results import Report
 
 LARGEST = sys.float_info.max
@@ -101,8 +102,15 @@ def _value_from(hint: Any, data: Any, where: str) -> Any:
     else:
         fits = isinstance(data, hint) and not (hint is int and isinstance(data, bool))
     if not fits:
-        raise ValueError(f"{where} holds what does not belong there")
+        raise ValueError(f"{where} is {printable(repr(data), 60)}, not {_wanted(hint)}")
     return data
+
+
+def _wanted(hint: Any) -> str:
+    """A type in words."""
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    return {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}.get(hint, "null")
 
 
 def _one_of(hints: tuple[Any, ...], data: Any, where: str) -> Any:

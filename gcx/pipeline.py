@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from difflib import get_close_matches
@@ -12,12 +12,13 @@ from typing import Any
 
 from gcx.assembly import assemble, check_globs
 from gcx.checkpoint import Checkpoint
+from gcx.contract import from_mapping, to_mapping
 from gcx.conv_layer import ConvLayer
 from gcx.errors import GcxError, UsageError
 from gcx.gate import check_rules, judged
 from gcx.measuring import Extras, measure_model
 from gcx.results import ListedLayer, Listing, ModelListing, ModelResult, Report
-from gcx.settings import Settings
+from gcx.settings import BOUNDS, Settings
 
 
 def correlate(*models: Any, settings: Settings | None = None, extras: Extras | None = None, **options: Any) -> Report:
@@ -97,20 +98,37 @@ def effective_settings(settings: Settings | None, options: Mapping[str, Any]) ->
     """`settings` with `options` changed.
 
     Raises:
-        UsageError: an unknown option.
+        UsageError: an option that is unknown, of another type, or out of its bounds.
     """
     known = [field.name for field in fields(Settings)]
     for name in options:
         if name not in known:
             close = get_close_matches(name, known, n=1)
             raise UsageError(f"unknown option {name!r}", cure=f"did you mean {close[0]!r}?" if close else None)
-    changes = dict(options)
-    for name in ("groups", "map"):
-        if isinstance(changes.get(name), Mapping):
-            changes[name] = tuple(changes[name].items())
-    for name in {"include", "exclude", "fail_if"} & changes.keys():
-        changes[name] = (changes[name],) if isinstance(changes[name], str) else tuple(changes[name])
-    return replace(settings or Settings(), **changes)
+    found = replace(settings or Settings(), **{name: _as_stored(name, value) for name, value in options.items()})
+    try:
+        from_mapping(Settings, to_mapping(found))
+    except ValueError as error:
+        raise UsageError(f"option {error}") from None
+    for name, (least, most) in BOUNDS.items():
+        value = getattr(found, name)
+        if value is not None and not least <= value <= (value if most is None else most):
+            bounds = f"at least {least}" if most is None else f"{least} to {most}"
+            raise UsageError(f"option {name} is {value}", cure=f"give {bounds}")
+    if any(count < 1 for _, count in found.groups):
+        raise UsageError("option groups declares a count below 1")
+    return found
+
+
+def _as_stored(name: str, value: Any) -> Any:
+    """What a caller may write where `Settings` has a tuple: a mapping or pairs, one text or several."""
+    if name in {"include", "exclude", "fail_if"} and isinstance(value, str):
+        return (value,)
+    if name in {"groups", "map"} and isinstance(value, Mapping):
+        return tuple(value.items())
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return tuple(tuple(item) if isinstance(item, list) else item for item in value)
+    return value
 
 
 @contextmanager

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 Measure = Literal["pearson", "cosine"]
 Weights = Literal["plain", "ema"]
+
+BOUNDS: Mapping[str, tuple[int, int | None]] = MappingProxyType(
+    {"seed": (0, None), "n_resamples": (99, 1_000_000), "virtual_groups": (2, None), "n_draws": (20, 10_000)}
+)
+"""Least and largest value of the whole numbers below: those of the command line and of the Python API."""
 
 
 @dataclass(frozen=True)

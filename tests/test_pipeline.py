@@ -68,6 +68,44 @@ def test_what_cannot_be_meant_says_so(call, says):
         call()
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"measure": "spearman"}, "option measure is 'spearman', not 'pearson' or 'cosine'"),
+        ({"measure": "Pearson"}, "not 'pearson' or 'cosine'"),
+        ({"weights": "EMA"}, "not 'plain' or 'ema'"),
+        ({"order": "age"}, "not 'name' or 'mtime' or 'file'"),
+        ({"groups": {"c": 2.0}}, "option groups.0..1. is 2.0, not a whole number"),
+        ({"groups": {"c": True}}, "not a whole number"),
+        ({"groups": {"c": 0}}, "count below 1"),
+        ({"groups": "c=4"}, "option groups is no list"),
+        ({"groups": 4}, "option groups is no list"),
+        ({"include": 4}, "option include is no list"),
+        ({"include": [4]}, "option include.0. is 4, not text"),
+        ({"fold_sign": 1}, "option fold_sign is 1, not true or false"),
+        ({"seed": -1}, "option seed is -1; give at least 0"),
+        ({"seed": 1.5}, "option seed is 1.5, not a whole number"),
+        ({"n_resamples": 0}, "option n_resamples is 0; give 99 to 1000000"),
+        ({"n_resamples": -5}, "n_resamples is -5"),
+        ({"virtual_groups": 1}, "virtual_groups is 1; give at least 2"),
+        ({"n_draws": 1}, "n_draws is 1; give 20 to 10000"),
+        ({"exit_zero": None}, "option exit_zero is None, not true or false"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused_as_on_the_command_line(options, says):
+    net = {"c.weight": np.random.default_rng(0).normal(size=(8, 4, 3, 3))}
+    for call in (gcx.correlate, gcx.layers, lambda one, **given: gcx.compare(one, one, **given)):
+        with pytest.raises(gcx.errors.UsageError, match=says):
+            call(net, **options)
+
+
+def test_values_may_be_written_in_several_ways():
+    net = {"c.weight": np.random.default_rng(0).normal(size=(8, 4, 3, 3))}
+    ways = [{"c": 2}, [("c", 2)], [["c", 2]], (("c", 2),)]
+    assert len({gcx.correlate(net, groups=groups, include="c") for groups in ways}) == 1
+    assert gcx.correlate(net, include=["c"]) == gcx.correlate(net, include="c")
+
+
 def grouped_layers(count):
     rng = np.random.default_rng(0)
     return {f"l{i}.weight": rng.normal(size=(4, 2, 3, 3)) for i in range(count)}

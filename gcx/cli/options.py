@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gcx.errors import UsageError
+from gcx.settings import BOUNDS
 
 
 class Measure(StrEnum):
@@ -118,7 +119,7 @@ VirtualGroups = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        min=2,
+        min=BOUNDS["virtual_groups"][0],
         show_default=False,
         envvar="GCX_VIRTUAL_GROUPS",
         show_envvar=False,
@@ -139,15 +140,15 @@ Resamples = Annotated[
     typer.Option(
         "--n-resamples",
         metavar="N",
-        min=99,
-        max=1_000_000,
+        min=BOUNDS["n_resamples"][0],
+        max=BOUNDS["n_resamples"][1],
         show_default=False,
         envvar="GCX_N_RESAMPLES",
         show_envvar=False,
         help="Permutations per p-value. [default: 999, or 20 per test]",
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, envvar="GCX_SEED", show_envvar=False, help="Seed of every random draw.")]
+Seed = Annotated[int, typer.Option(min=BOUNDS["seed"][0], envvar="GCX_SEED", show_envvar=False, help="Seed of every random draw.")]
 FailIf = Annotated[
     list[str],
     typer.Option(
@@ -190,8 +191,8 @@ Draws = Annotated[
     typer.Option(
         "--n-draws",
         metavar="N",
-        min=20,
-        max=10_000,
+        min=BOUNDS["n_draws"][0],
+        max=BOUNDS["n_draws"][1],
         envvar="GCX_N_DRAWS",
         show_envvar=False,
         help="Random channel subsets behind a value at equal dimension.",

@@ -14,7 +14,6 @@ from gcx.comparing.lineage import LayerLineage, find_lineage
 from gcx.comparing.pairing import Pair, pair_layers
 from gcx.comparing.verdicts import trend_of, whole_notes, whole_verdict, with_verdict
 from gcx.comparison import Comparison, DeltaTest, DimensionMatched, LayerComparison, Sides
-from gcx.errors import UsageError
 from gcx.gate import check_rules, judged
 from gcx.measuring import Extras
 from gcx.pipeline import effective_settings, inconclusive
@@ -53,8 +52,6 @@ def compare(
     """
     effective = effective_settings(settings, options)
     check_rules(effective.fail_if, comparing=True)
-    if effective.n_draws < 1:
-        raise UsageError("n_draws is less than 1")
     extras = extras or Extras()
     arms = (
         read_arm("reference", reference, effective, extras),
