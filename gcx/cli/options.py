@@ -148,7 +148,9 @@ Resamples = Annotated[
         help="Permutations per p-value. [default: 999, or 20 per test]",
     ),
 ]
-Seed = Annotated[int, typer.Option(min=BOUNDS["seed"][0], envvar="GCX_SEED", show_envvar=False, help="Seed of every random draw.")]
+Seed = Annotated[
+    int, typer.Option(min=BOUNDS["seed"][0], envvar="GCX_SEED", show_envvar=False, help="Seed of every random draw.")
+]
 FailIf = Annotated[
     list[str],
     typer.Option(
