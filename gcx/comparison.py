@@ -6,8 +6,21 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 
+class WithNulls:
+    """A mean r^2 with its nulls beside it."""
+
+    __slots__ = ()
+    null_isotropic_r2: float | None
+    null_permuted_r2: float | None
+
+    @property
+    def null_r2(self) -> float | None:
+        """What it is read against: the permuted null, or the isotropic one where no channel order can be permuted."""
+        return self.null_isotropic_r2 if self.null_permuted_r2 is None else self.null_permuted_r2
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmMeans:
+class ArmMeans(WithNulls):
     """One side of a compared layer: means over the runs of its arm."""
 
     weight_shape: Annotated[tuple[int, ...], "(out_channels, in_channels/groups, *kernel_size)"]

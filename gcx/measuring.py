@@ -11,7 +11,7 @@ from gcx import limits
 from gcx.assembly import Assembly
 from gcx.conv_layer import ConvLayer
 from gcx.groups.neighbours import consumer_groups
-from gcx.results import Coverage, LayerResult, ModelResult, SkippedLayer
+from gcx.results import SIGNIFICANT, Coverage, LayerResult, ModelResult, SkippedLayer
 from gcx.settings import Settings
 from gcx.summary import summarise
 
@@ -25,7 +25,6 @@ MatrixSink = Callable[[ConvLayer, Iterator["NDArray[Any]"]], None]
 Progress = Callable[[str, int, int], None]
 """Told the layer's name, its number and how many there are, before it is measured."""
 
-FALSE_DISCOVERY_RATE = 0.05
 LEAST_RESAMPLES = 999
 
 
@@ -141,8 +140,8 @@ def _with_pvalues(
     """Test every delta; how many draws that takes is known only once all layers that have one are known."""
     from gcx.measures import adjust_pvalues, delta_pvalue
 
-    # With fewer draws than tests / rate no single layer could pass the correction, whatever it holds.
-    wanted = max(LEAST_RESAMPLES, ceil(len(states) / FALSE_DISCOVERY_RATE) - 1)
+    # With fewer draws than tests / SIGNIFICANT no single layer could pass the correction, whatever it holds.
+    wanted = max(LEAST_RESAMPLES, ceil(len(states) / SIGNIFICANT) - 1)
     n_resamples = settings.n_resamples or min(wanted, limits.RESAMPLES)
     pvalues = [delta_pvalue(state, n_resamples, settings.seed, name) for name, state in states.items()]
     both = dict(zip(states, zip(pvalues, adjust_pvalues(pvalues), strict=True), strict=True))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from gcx.comparison import Comparison, Gate, Violation
+from gcx.comparison import Comparison, Gate, Violation, WithNulls
 from gcx.conv_layer import Confidence, GroupsFrom
 from gcx.settings import Settings
 from gcx.training_run import Track
@@ -18,6 +18,8 @@ from gcx.version import SCHEMA, __version__
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+SIGNIFICANT = 0.05
+"""What an adjusted p is at most where gcx speaks of a finding."""
 Null = Literal["permuted", "isotropic"]
 
 
@@ -32,7 +34,7 @@ class GroupWithin:
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
+class Within(WithNulls):
     """Pairs of filters of one group: they read the same input channels, so r compares like with like."""
 
     n_pairs: Annotated[int, "pairs of live filters of one group, pooled over groups"]
@@ -63,7 +65,7 @@ class Within:
 
 
 @dataclass(frozen=True, slots=True)
-class Across:
+class Across(WithNulls):
     """Pairs of filters of different groups, slot by slot: channel order is arbitrary, so read it beside its null."""
 
     n_pairs: Annotated[int, "pairs of live filters of different groups"]
@@ -201,6 +203,20 @@ class LayerResult:
     induced_groups: Annotated[Partition | None, "groups induced by the reading layer (--induced)"] = None
     picture: Annotated[Picture | None, "for figures only"] = field(default=None, repr=False, compare=False)
     distribution: Annotated[Distribution | None, "for terminals only"] = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_above_null(self) -> bool:
+        """Whether the whole ci95 of mean_r2 within groups lies above the null that `excess` is over."""
+        within = self.within
+        if within is None or within.ci95 is None or within.null_r2 is None:
+            return False
+        return within.ci95[0] > within.null_r2
+
+    @property
+    def has_delta(self) -> bool:
+        """Whether its groups hold different kernels, by an adjusted p."""
+        kernels = self.kernels
+        return kernels is not None and kernels.pvalue_adjusted is not None and kernels.pvalue_adjusted <= SIGNIFICANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,9 @@ class Settings:
     ] = None
     induced: Annotated[bool, "cut dense layers by the groups of the layer that reads them"] = False
     strict_groups: Annotated[bool, "exit 3 where the group count of a layer is ambiguous"] = False
-    n_resamples: Annotated[int | None, "permutations per p-value; null chooses max(999, 20 x tests - 1)"] = None
+    n_resamples: Annotated[
+        int | None, "permutations per p-value; null chooses max(999, 20 x tests - 1), at most 9999"
+    ] = None
     seed: Annotated[int, "seed of every random draw"] = 0
     map: Annotated[
         tuple[tuple[str, str], ...], "compare: (glob of the reference's layers, the candidate's), * by *"

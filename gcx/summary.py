@@ -10,8 +10,6 @@ from gcx.contract import number_at
 from gcx.errors import UsageError
 from gcx.results import LayerResult, ModelResult, Report, SkippedLayer, Summary
 
-SIGNIFICANT = 0.05
-
 
 def summarise(layers: Sequence[LayerResult]) -> Summary:
     """One model in a few numbers; means are weighted by pairs, layers without a number are left out of its mean.
@@ -22,17 +20,15 @@ def summarise(layers: Sequence[LayerResult]) -> Summary:
     within = [layer.within for layer in layers if layer.within is not None]
     across = [layer.across for layer in layers if layer.across is not None]
     tested = [w for w in within if w.ci95 is not None and w.excess is not None]
-    adjusted = [k.pvalue_adjusted for k in (layer.kernels for layer in layers) if k is not None]
-    pvalues = [pvalue for pvalue in adjusted if pvalue is not None]
     return Summary(
         mean_r2_within=_weighted((w.mean_r2, w.n_pairs) for w in within),
         excess_within=_weighted((w.excess, w.n_pairs) for w in within),
         mean_r2_across=_weighted((a.mean_r2, a.n_pairs) for a in across),
         excess_across=_weighted((_difference(a.mean_r2, a.null_permuted_r2), a.n_pairs) for a in across),
-        layers_above_null=sum(is_above_null(layer) for layer in layers),
+        layers_above_null=sum(layer.is_above_null for layer in layers),
         layers_tested=len(tested),
-        layers_with_delta=sum(pvalue <= SIGNIFICANT for pvalue in pvalues),
-        pvalues=len(pvalues),
+        layers_with_delta=sum(layer.has_delta for layer in layers),
+        pvalues=sum(layer.kernels is not None and layer.kernels.pvalue_adjusted is not None for layer in layers),
         parameters=sum(layer.parameters for layer in layers),
     )
 
@@ -62,14 +58,6 @@ def mean_known(values: Iterable[float | None]) -> float | None:
 def mean_at(layers: Sequence[LayerResult], path: str) -> float | None:
     """Mean over runs of the number at a dotted path of a layer."""
     return mean_of(number_at(layer, path) for layer in layers)
-
-
-def is_above_null(layer: LayerResult) -> bool:
-    """Whether the whole ci95 of mean_r2 lies above the null that `excess` is over."""
-    within = layer.within
-    if within is None or within.ci95 is None or within.excess is None or within.mean_r2 is None:
-        return False
-    return within.ci95[0] > within.mean_r2 - within.excess
 
 
 def _weighted(values: Iterable[tuple[float | None, int]]) -> float | None:

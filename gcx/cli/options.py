@@ -145,7 +145,7 @@ Resamples = Annotated[
         show_default=False,
         envvar="GCX_N_RESAMPLES",
         show_envvar=False,
-        help="Permutations per p-value. [default: 999, or 20 per test]",
+        help="Permutations per p-value. [default: 999, or 20 per test, at most 9999]",
     ),
 ]
 Seed = Annotated[

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gcx.comparison import Comparison, LayerComparison, Trend
+from gcx.results import SIGNIFICANT
 from gcx.settings import Settings
-
-SIGNIFICANT = 0.05
 
 WORDS: dict[Trend, str] = {
     "identical": "identical",

@@ -8,9 +8,8 @@ from statistics import median
 from gcx.comparison import ArmMeans, Comparison, Gate, LayerComparison, Violation
 from gcx.renderers.cells import NOTHING, Cell, Column, decimal, probability, shape_text
 from gcx.renderers.prose import Kind, Line, coverage_text, named, plural, skipped_text
-from gcx.results import Report
+from gcx.results import SIGNIFICANT, Report
 
-SIGNIFICANT = 0.05
 SHOWN = 6
 """Violations of one rule that are named; the JSON has the others."""
 TREND = {
@@ -49,8 +48,7 @@ def _shape(side: ArmMeans) -> Cell:
 
 
 def _null(side: ArmMeans) -> Cell:
-    null = side.null_isotropic_r2 if side.null_permuted_r2 is None else side.null_permuted_r2
-    return Cell(decimal(null, 4), "faint")
+    return Cell(decimal(side.null_r2, 4), "faint")
 
 
 def _partner(layer: LayerComparison) -> Cell:

@@ -182,8 +182,7 @@ def facts(layer: LayerResult) -> str:
     parts = [shape_text(layer.weight_shape), f"{plural(layer.groups, 'group')} ({layer.groups_from}{sure})"]
     for name, pairs in (("within", layer.within), ("across", layer.across)):
         if pairs is not None and pairs.rms_r is not None:
-            null = pairs.null_isotropic_r2 if pairs.null_permuted_r2 is None else pairs.null_permuted_r2
-            parts.append(f"rms r {name} {decimal(pairs.rms_r)} (chance {decimal(root(null))})")
+            parts.append(f"rms r {name} {decimal(pairs.rms_r)} (chance {decimal(root(pairs.null_r2))})")
     return figure_text("  ·  ".join(parts))
 
 

@@ -12,7 +12,6 @@ from typing import Literal
 
 from gcx.conv_layer import Confidence, GroupsFrom
 from gcx.renderers.cells import decimal, shape_text
-from gcx.renderers.tables import above_chance, kernels_differ
 from gcx.results import Coverage, LayerResult, LeftOut, ListedLayer, ModelResult, Partition, SkippedLayer
 from gcx.settings import Settings
 
@@ -188,9 +187,9 @@ def legend_lines(models: Iterable[ModelResult]) -> Iterator[Line]:
             text += "; ° one channel per group, so there is no order to choose"
         yield Line("across", text, "legend")
     starred = []
-    if any(map(above_chance, layers)):
+    if any(layer.is_above_null for layer in layers):
         starred.append("within: the 95 % interval lies above chance")
-    if any(map(kernels_differ, layers)):
+    if any(layer.has_delta for layer in layers):
         starred.append("delta: adjusted p at most .05")
     if starred:
         yield Line("*", "; ".join(starred), "legend")

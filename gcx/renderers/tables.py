@@ -7,21 +7,6 @@ from gcx.renderers.distribution import sparkline
 from gcx.results import LayerResult, Partition
 
 
-def above_chance(layer: LayerResult) -> bool:
-    """Whether the 95 % interval of the within-group mean r^2 lies above the null that `excess` is over."""
-    within = layer.within
-    if within is None or within.ci95 is None or within.excess_over is None:
-        return False
-    null = within.null_permuted_r2 if within.excess_over == "permuted" else within.null_isotropic_r2
-    return null is not None and within.ci95[0] > null
-
-
-def kernels_differ(layer: LayerResult) -> bool:
-    """Whether the groups of a layer hold different kernels, at an adjusted p of 5 %."""
-    kernels = layer.kernels
-    return kernels is not None and kernels.pvalue_adjusted is not None and kernels.pvalue_adjusted <= 0.05
-
-
 def _starred(text: str, found: bool) -> Cell:
     # A blank where others have the star keeps the digits of a right-aligned column beneath each other.
     return Cell(f"{text}*", "found") if found else Cell(f"{text} ")
@@ -36,14 +21,11 @@ def _count(value: int | None) -> Cell:
 
 
 def _within_rms(layer: LayerResult) -> Cell:
-    return _starred(decimal(layer.within.rms_r if layer.within else None), above_chance(layer))
+    return _starred(decimal(layer.within.rms_r if layer.within else None), layer.is_above_null)
 
 
 def _within_chance(layer: LayerResult) -> Cell:
-    within = layer.within
-    if within is None:
-        return _faint(None)
-    return _faint(within.null_isotropic_r2 if within.null_permuted_r2 is None else within.null_permuted_r2)
+    return _faint(layer.within.null_r2 if layer.within else None)
 
 
 def _across_rms(layer: LayerResult) -> Cell:
@@ -54,15 +36,12 @@ def _across_rms(layer: LayerResult) -> Cell:
 
 
 def _across_chance(layer: LayerResult) -> Cell:
-    across = layer.across
-    if across is None:
-        return _faint(None)
-    return _faint(across.null_isotropic_r2 if across.null_permuted_r2 is None else across.null_permuted_r2)
+    return _faint(layer.across.null_r2 if layer.across else None)
 
 
 def _delta(layer: LayerResult) -> Cell:
     value = layer.kernels.delta if layer.kernels else None
-    return _starred(decimal(value, 4, sign=True), kernels_differ(layer))
+    return _starred(decimal(value, 4, sign=True), layer.has_delta)
 
 
 COLUMNS: tuple[Column[LayerResult], ...] = (

@@ -67,10 +67,7 @@ def _one_series(
         null_isotropic_r2=next((one.null_isotropic_r2 for one in within if one), None),
         excess=excess,
         across_mean_r2=tuple(one.mean_r2 if one else None for one in across),
-        across_null_r2=tuple(
-            (one.null_isotropic_r2 if one.null_permuted_r2 is None else one.null_permuted_r2) if one else None
-            for one in across
-        ),
+        across_null_r2=tuple(one.null_r2 if one else None for one in across),
         delta=tuple(layer.kernels.delta if layer.kernels else None for _, layer in places),
         filter_r=tuple(steps[number].filter_r.get(name) for number in numbers),
         change=series_change(numbers, mean_r2, excess, main),

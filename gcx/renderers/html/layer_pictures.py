@@ -195,8 +195,7 @@ def depth_profile(layers: Sequence[LayerResult]) -> str:
     for place, layer in enumerate(layers):
         within = layer.within
         if within is not None and within.mean_r2 is not None:
-            null = within.null_isotropic_r2 if within.null_permuted_r2 is None else within.null_permuted_r2
-            points.append((place, within.mean_r2**0.5, max(null or 0.0, 0.0) ** 0.5))
+            points.append((place, within.mean_r2**0.5, max(within.null_r2 or 0.0, 0.0) ** 0.5))
     if len(points) < 2:
         return ""
     top = max(max(value, null) for _, value, null in points) * 1.06

@@ -21,7 +21,7 @@ from gcx.renderers.prose import (
     plural,
     skipped_text,
 )
-from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS, above_chance, kernels_differ
+from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
 from gcx.results import LayerResult, LeftOut, ModelResult
 from gcx.settings import Settings
 
@@ -242,10 +242,10 @@ def _value(layer: LayerResult, column: Column[LayerResult]) -> float | None:
 def _flags(layer: LayerResult) -> Iterator[str]:
     """What the page can be filtered by."""
     for flag, is_so in (
-        ("above", above_chance(layer)),
+        ("above", layer.is_above_null),
         ("grouped", layer.groups > 1),
         ("depthwise", layer.groups == layer.in_channels > 1),
-        ("delta", kernels_differ(layer)),
+        ("delta", layer.has_delta),
         ("unsure", layer.groups_confidence != "certain"),
         ("degenerate", bool(layer.degenerate_filters or layer.degenerate_kernels)),
     ):

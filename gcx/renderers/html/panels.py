@@ -67,8 +67,7 @@ def _title(layer: LayerResult) -> str:
     facts = [shape_text(layer.weight_shape), f"g{layer.groups}{sure}"]
     for name, pairs in (("within", layer.within), ("across", layer.across)):
         if pairs is not None and pairs.rms_r is not None:
-            null = pairs.null_isotropic_r2 if pairs.null_permuted_r2 is None else pairs.null_permuted_r2
-            facts.append(f"{name} {decimal(pairs.rms_r)} / {decimal(root(null))}")
+            facts.append(f"{name} {decimal(pairs.rms_r)} / {decimal(root(pairs.null_r2))}")
     return tag("span", layer.name, "name") + "".join(tag("span", fact) for fact in facts)
 
 
