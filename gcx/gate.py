@@ -182,22 +182,28 @@ def _change_checks(rule: Rule, report: Report) -> Iterator[Check]:
     if comparison is None:
         return
     candidate = comparison.candidate
+    before = _reference_numbers(rule, report.models[: comparison.reference_runs]) if rule.percent else {}
     for pair in comparison.layers:
         if rule.glob is None or any(fnmatchcase(name, rule.glob) for name in (pair.candidate, pair.reference)):
-            yield _check(rule, candidate, pair.candidate, number_at(pair, rule.key), _bound(rule, pair, report))
+            bound = _share(rule.number, before.get(pair.reference)) if rule.percent else rule.number
+            yield _check(rule, candidate, pair.candidate, number_at(pair, rule.key), bound)
     for alone in comparison.unmatched:
         if rule.glob is not None and fnmatchcase(alone.name, rule.glob):
             yield _check(rule, candidate, alone.name, None, None)
 
 
-def _bound(rule: Rule, pair: LayerComparison, report: Report) -> float | None:
-    """The bound; one in % is of the reference's number, and is not known where that is null."""
-    if not rule.percent or report.comparison is None:
-        return rule.number
-    runs = report.models[: report.comparison.reference_runs]
-    layers = [layer for model in runs for layer in model.measured if layer.name == pair.reference]
-    before = mean_at(layers, rule.key.removeprefix(CHANGE))
-    return None if before is None else rule.number / 100 * abs(before)
+def _reference_numbers(rule: Rule, runs: Sequence[ModelResult]) -> dict[str, float | None]:
+    """By layer the number that a bound in % is of: its mean over the reference's runs."""
+    layers: dict[str, list[LayerResult]] = {}
+    for model in runs:
+        for layer in model.measured:
+            layers.setdefault(layer.name, []).append(layer)
+    return {name: mean_at(found, rule.key.removeprefix(CHANGE)) for name, found in layers.items()}
+
+
+def _share(percent: float, number: float | None) -> float | None:
+    """The bound; not known where the number that it is a share of is null."""
+    return None if number is None else percent / 100 * abs(number)
 
 
 def _check(rule: Rule, model: str, layer: str | None, value: Any, bound: float | None) -> Check:
