@@ -29,6 +29,19 @@ PARAMETRISED = {
 
 
 @dataclass(frozen=True)
+class GlobOption:
+    """An option that chooses layers by a glob; as text, as it was typed."""
+
+    flag: str
+    glob: str
+    count: int | None = None
+    """Groups that it declares."""
+
+    def __str__(self) -> str:
+        return f"{self.flag} {self.glob if self.count is None else f'{self.glob}={self.count}'!r}"
+
+
+@dataclass(frozen=True)
 class Assembly:
     """The convolutions of one checkpoint."""
 
@@ -38,8 +51,8 @@ class Assembly:
     """Those that --include and --exclude leave."""
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
-    unmatched: frozenset[str]
-    """Options whose glob matched no layer here, as typed."""
+    unmatched: frozenset[GlobOption]
+    """Options whose glob matched no layer here."""
     names: tuple[str, ...]
     """Layer names, for "did you mean"."""
 
@@ -67,8 +80,8 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
     layers = tuple(_conv_layers(found.convs, tensors, resolutions))
     if settings.fold_sign or settings.fold_scale:
         layers = _folded(layers, tensors, shapes, settings)
-    unmatched |= {f"--include {glob!r}" for glob in settings.include if not _matches_any(glob, layers)}
-    unmatched |= {f"--exclude {glob!r}" for glob in settings.exclude if not _matches_any(glob, layers)}
+    for flag, globs in (("--include", settings.include), ("--exclude", settings.exclude)):
+        unmatched |= {GlobOption(flag, glob) for glob in globs if not _matches_any(glob, layers)}
     return Assembly(
         layers=layers,
         chosen=tuple(layer for layer in layers if is_chosen(layer.name, settings)),
@@ -93,17 +106,16 @@ def check_globs(assemblies: Sequence[Assembly]) -> None:
     """
     if not assemblies:
         return
-    for option in sorted(frozenset.intersection(*(assembly.unmatched for assembly in assemblies))):
-        glob = option.split("'")[1] if "'" in option else option
+    for option in sorted(frozenset.intersection(*(assembly.unmatched for assembly in assemblies)), key=str):
         known = [name for assembly in assemblies for name in assembly.names]
-        close = get_close_matches(glob.partition("=")[0], known, n=1, cutoff=0.4)
+        close = get_close_matches(option.glob, known, n=1, cutoff=0.4)
         cure = f"did you mean {close[0]!r}?" if close else "`gcx layers` lists the names"
         raise UsageError(f"{option} matches no layer", cure=cure)
 
 
 def _declared(
     options: Iterable[tuple[str, int]], names: Sequence[str]
-) -> tuple[dict[str, int], tuple[str, ...], set[str]]:
+) -> tuple[dict[str, int], tuple[str, ...], set[GlobOption]]:
     """Per layer the declared count (the last match wins), what to tell, and the options that matched nothing."""
     declared: dict[str, int] = {}
     notes = []
@@ -111,7 +123,7 @@ def _declared(
     for glob, count in options:
         matched = [name for name in names if fnmatchcase(name, glob)]
         declared.update(dict.fromkeys(matched, count))
-        option = f"--groups {f'{glob}={count}'!r}"
+        option = GlobOption("--groups", glob, count)
         if matched:
             notes.append(f"{option} matches {len(matched)} layer{'s' if len(matched) > 1 else ''}")
         else:

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from gcx.assembly import Assembly, assemble
+from gcx.assembly import Assembly, assemble, check_globs
 from gcx.conv_layer import ConvLayer
 from gcx.errors import CheckpointError, UsageError, printable
 from gcx.filter_bank import FilterBank
@@ -44,8 +44,7 @@ def filter_bank(model: Any, layer: str, settings: Settings | None = None) -> Fil
     effective = settings or Settings()
     with open_model(model, effective) as checkpoint, located(checkpoint):
         assembly = assemble(checkpoint, effective)
-        if assembly.unmatched:
-            raise UsageError(f"{min(assembly.unmatched)} matches no layer", cure="`gcx layers` lists the names")
+        check_globs([assembly])
         chosen = _chosen(layer, assembly)
         if chosen.problem is not None:
             raise CheckpointError(chosen.problem, tensor=chosen.name)

@@ -44,6 +44,12 @@ def test_several_models_are_one_report(torch_file, grouped_net):
     assert report.exit_code == 0
 
 
+def test_the_layer_that_was_meant_is_named_whatever_the_glob_holds():
+    net = {"it's.conv.weight": np.ones((4, 2, 3, 3)), "conv.weight": np.ones((4, 2, 3, 3))}
+    with pytest.raises(gcx.errors.UsageError, match=r"did you mean \"it's.conv\""):
+        gcx.correlate(net, include=["it's.konv"])
+
+
 def test_a_glob_may_match_in_one_model_of_two():
     weights = np.random.default_rng(0).normal(size=(2, 8, 4, 3, 3))
     report = gcx.correlate({"a.weight": weights[0]}, {"b.weight": weights[1]}, groups={"b": 2}, exclude=("a",))

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, NoReturn
 
 from gcx import limits
-from gcx.assembly import Assembly, assemble, check_globs, is_chosen
+from gcx.assembly import Assembly, GlobOption, assemble, check_globs, is_chosen
 from gcx.contract import from_mapping
 from gcx.conv_layer import ConvLayer
 from gcx.errors import CheckpointError, LimitError, UsageError
@@ -109,7 +109,7 @@ def check_arm_globs(arms: Sequence[Arm], settings: Settings) -> None:
     shared = {pattern for pattern, _ in settings.groups}
     everywhere: list[Assembly] = []
     for arm in arms:
-        own = {f"--groups {f'{pattern}={count}'!r}" for pattern, count in arm.settings.groups if pattern not in shared}
+        own = {GlobOption("--groups", glob, count) for glob, count in arm.settings.groups if glob not in shared}
         check_globs([replace(one, unmatched=one.unmatched & own) for one in arm.assemblies])
         everywhere += (replace(one, unmatched=one.unmatched - own) for one in arm.assemblies)
     check_globs(everywhere)
