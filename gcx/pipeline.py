@@ -31,8 +31,8 @@ def correlate(*models: Any, settings: Settings | None = None, extras: Extras | N
         options: fields of `gcx.settings.Settings`; `groups` may also be a mapping of glob to count.
 
     Returns:
-        One `ModelResult` per model; correlations are dimensionless, in [-1, 1]. `exit_code` is 3 where a model has no
-        measured layer, an ambiguous group count under `strict_groups`, or a gate about which nothing is known; 1 where
+        One `ModelResult` per model; correlations are dimensionless, in [-1, 1]. `exit_code` is 3 where no layer of a
+        model has a number, a group count is ambiguous under `strict_groups`, or nothing is known about a gate; 1 where
         a gate of `fail_if` was crossed.
 
     Raises:
@@ -84,6 +84,7 @@ def layers(*models: Any, settings: Settings | None = None, **options: Any) -> Li
                     format=checkpoint.format,
                     notes=assembly.notes,
                     layers=tuple(_listed(layer) for layer in assembly.chosen),
+                    not_chosen=len(assembly.layers) - len(assembly.chosen),
                     left_out=assembly.left_out,
                 )
             )
@@ -170,7 +171,7 @@ def shown_path(path: str) -> str:
 def inconclusive(model: ModelResult, settings: Settings) -> int:
     """3 where the model gives no answer, else 0: finding nothing is never a success."""
     unsure = settings.strict_groups and any(layer.groups_confidence == "ambiguous" for layer in model.measured)
-    return 3 if unsure or not model.measured else 0
+    return 3 if unsure or not any(layer.has_numbers for layer in model.measured) else 0
 
 
 @contextmanager

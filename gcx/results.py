@@ -205,6 +205,15 @@ class LayerResult:
     distribution: Annotated[Distribution | None, "for terminals only"] = field(default=None, repr=False, compare=False)
 
     @property
+    def has_numbers(self) -> bool:
+        """Whether any pair of its filters could be compared."""
+        pairs = (self.within, self.across)
+        kernels = self.kernels
+        return any(one is not None and one.mean_r2 is not None for one in pairs) or (
+            kernels is not None and (kernels.same_group is not None or kernels.different_groups is not None)
+        )
+
+    @property
     def is_above_null(self) -> bool:
         """Whether the whole ci95 of mean_r2 within groups lies above the null that `excess` is over."""
         within = self.within
@@ -335,7 +344,8 @@ class ModelListing:
     path: Annotated[str, "as typed; an absolute one relative to the current folder, else its base name"]
     format: Annotated[str, "what the file is"]
     notes: Annotated[tuple[str, ...], "what was chosen when reading the file"] = ()
-    layers: Annotated[tuple[ListedLayer, ...], "every convolution, in file order"]
+    layers: Annotated[tuple[ListedLayer, ...], "the convolutions that --include and --exclude leave, in file order"]
+    not_chosen: Annotated[int, "convolutions left out by --include or --exclude"] = 0
     left_out: Annotated[tuple[LeftOut, ...], "tensors with three axes or more that are no convolutions"] = ()
 
 

@@ -23,13 +23,13 @@ from gcx.cli.output import (
     write_folder,
     write_stdout,
 )
-from gcx.errors import UsageError, printable
+from gcx.errors import UsageError
 from gcx.settings import Settings
 
 if TYPE_CHECKING:
     from gcx.measuring import Progress
     from gcx.renderers.base import Renderer
-    from gcx.results import ModelResult, Report
+    from gcx.results import Report
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 MATRICES = ".npz"
@@ -284,6 +284,7 @@ def layers(
     """List the convolutions, how many groups each has, how that is known, and what is left out."""
     from gcx.pipeline import layers as listed
     from gcx.renderers.base import listing_by_name
+    from gcx.renderers.outcome import inconclusive_listing
 
     renderer = listing_by_name(format_)
     settings = Settings(
@@ -295,12 +296,7 @@ def layers(
     )
     listing = listed(*models, settings=settings)
     write_stdout(renderer.render_listing(listing, render_options("light", for_stdout=True)))
-    for model in listing.models:
-        unsure = [layer.name for layer in model.layers if layer.groups_confidence == "ambiguous"]
-        if not model.layers:
-            say([f"inconclusive: {printable(model.path)}: no convolution found"])
-        elif strict_groups and unsure:
-            say([_unsure_line(model.path, unsure)])
+    say([f"inconclusive: {reason}" for reason in inconclusive_listing(listing)])
     return listing.exit_code
 
 
@@ -461,33 +457,10 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
 
 def _talk(report: Report) -> list[str]:
     """Why the exit code is not 0, one line each."""
-    lines = [line for model in report.models for line in _inconclusive_lines(model, report.settings)]
-    if report.comparison is not None and not report.comparison.layers:
-        lines.append("inconclusive: no layers match; name them with --map 'GLOB=GLOB'")
-    lines += (
-        f"inconclusive: --fail-if {printable(gate.rule, 100)!r}: the number is null everywhere"
-        for gate in report.gates
-        if not gate.checked
-    )
+    from gcx.renderers.outcome import inconclusive
+
+    lines = [f"inconclusive: {reason}" for reason in inconclusive(report)]
     if report.violations:
         crossed = sum(gate.violated > 0 for gate in report.gates)
         lines.append(f"violated: {crossed} of {len(report.gates)} rules; every violation stands in the report")
     return lines
-
-
-def _inconclusive_lines(model: ModelResult, settings: Settings) -> Iterator[str]:
-    if not model.measured:
-        found = model.coverage.convolutions
-        what = "no convolution found" if not found else f"none of {found} convolutions could be measured"
-        yield f"inconclusive: {printable(model.path)}: {what}"
-    unsure = [layer.name for layer in model.measured if layer.groups_confidence == "ambiguous"]
-    if settings.strict_groups and unsure:
-        yield _unsure_line(model.path, unsure)
-
-
-def _unsure_line(path: str, unsure: list[str]) -> str:
-    names = ", ".join(printable(name, 60) for name in unsure[:3]) + (", …" if len(unsure) > 3 else "")
-    return (
-        f"inconclusive: {printable(path)}: the group count of {len(unsure)} layer{'s' * (len(unsure) > 1)} is ambiguous"
-        f" ({names}); declare it with --groups GLOB=N"
-    )

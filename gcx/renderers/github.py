@@ -1,4 +1,4 @@
-"""GitHub's workflow commands: one annotation per rule, and a Markdown summary of the job."""
+"""GitHub's workflow commands: annotations of what crossed a rule or gave no answer, and a summary of the job."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from gcx.renderers.comparing import comparison_lines, gate_lines, violation_text, worst_first
 from gcx.renderers.escape import github_property, github_text, markdown_text
 from gcx.renderers.options import RenderOptions
-from gcx.renderers.prose import coverage_text, plural
+from gcx.renderers.outcome import NO_MATCH, about_model
+from gcx.renderers.prose import coverage_text, plural, skipped_text
 from gcx.results import Report
 
 SUMMARY_BYTES = 2**19
 """GitHub refuses summaries of more than 1 MiB a step; other commands of the step may add theirs."""
 ANNOTATIONS = 10
-"""GitHub shows ten errors of a step; the last of ours says how many rules more there are."""
+"""GitHub shows ten errors of a step; the last of ours says how many more there are."""
 
 
 class Github:
@@ -25,12 +26,12 @@ class Github:
     needs_pictures = False
 
     def render(self, report: Report, options: RenderOptions) -> str:  # noqa: ARG002 - commands have one look
-        """At most one annotation per rule."""
+        """What was not answered or not measured, then at most one annotation per rule."""
         lines = list(_annotations(report))
         if len(lines) > ANNOTATIONS:
             lines = [
                 *lines[: ANNOTATIONS - 1],
-                _command("error", "gcx", f"and {len(lines) - ANNOTATIONS + 1} rules more"),
+                _command("error", "gcx", f"and {len(lines) - ANNOTATIONS + 1} more: see the report"),
             ]
         return "".join(f"{line}\n" for line in (*lines, _outcome(report)))
 
@@ -49,6 +50,15 @@ def job_summary(report: Report) -> str:
 
 
 def _annotations(report: Report) -> Iterator[str]:
+    for model in report.models:
+        for reason in about_model(model, report.settings):
+            yield _command("error", "inconclusive", reason)
+        if model.skipped:
+            first = skipped_text(model.skipped[0])
+            some = f"{plural(len(model.skipped), 'convolution')} not measured, the first {first}"
+            yield _command("warning", "skipped", f"{model.path}: {some}")
+    if report.comparison is not None and not report.comparison.layers:
+        yield _command("error", "inconclusive", NO_MATCH)
     for gate in report.gates:
         if gate.violated:
             worst = worst_first(gate, report.violations)[0]

@@ -8,8 +8,8 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from gcx.comparison import Check, Gate
 from gcx.errors import printable
 from gcx.renderers.options import RenderOptions
-from gcx.renderers.prose import coverage_text
-from gcx.results import ModelResult, Report
+from gcx.renderers.outcome import NO_MATCH, about_model
+from gcx.results import Report
 
 
 class Junit:
@@ -34,17 +34,24 @@ class Junit:
 
 
 def _coverage(report: Report) -> Element:
-    bare = [model for model in report.models if not model.measured]
-    suite = _counted("measured", len(report.models), 0, len(bare), 0)
+    """A case per model, an error where it gives no answer; a case per layer that was seen and not measured."""
+    skipped = sum(len(model.skipped) for model in report.models)
+    found = {model.path: tuple(about_model(model, report.settings)) for model in report.models}
+    bare = sum(map(bool, found.values()))
+    unmatched = report.comparison is not None and not report.comparison.layers
+    suite = _counted("measured", len(report.models) + skipped + unmatched, 0, bare + unmatched, skipped)
     for model in report.models:
         case = SubElement(suite, "testcase", classname="gcx.measured", name=printable(model.path))
-        if not model.measured:
-            SubElement(case, "error", message=_unmeasured(model), type="inconclusive")
+        if found[model.path]:
+            SubElement(case, "error", message="; ".join(found[model.path]), type="inconclusive")
+        for layer in model.skipped:
+            name = printable(f"{model.path}: {layer.name}")
+            case = SubElement(suite, "testcase", classname="gcx.measured", name=name)
+            SubElement(case, "skipped", message=printable(layer.reason))
+    if unmatched:
+        case = SubElement(suite, "testcase", classname="gcx.measured", name="comparison")
+        SubElement(case, "error", message=NO_MATCH, type="inconclusive")
     return suite
-
-
-def _unmeasured(model: ModelResult) -> str:
-    return printable(f"nothing was measured: {coverage_text(model.coverage)}")
 
 
 def _suite(gate: Gate) -> Element:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from gcx.renderers.cells import Cell, Column, groups_cell, shape_text
+from gcx.renderers.outcome import nothing_listed
 from gcx.renderers.prose import Line, groups_line, named
 from gcx.results import ListedLayer, ModelListing
 
@@ -99,10 +100,13 @@ def listing_lines(model: ModelListing) -> Iterator[Line]:
         yield Line("note", note)
     if model.layers:
         weights = sum(layer.parameters for layer in model.layers)
-        yield Line("convolutions", f"{len(model.layers)}, with {weights:,} weights")
+        text = f"{len(model.layers)}, with {weights:,} weights"
+        if model.not_chosen:
+            text += f"; {model.not_chosen} left out by --include or --exclude"
+        yield Line("convolutions", text)
         yield groups_line(model.layers)
     else:
-        yield Line("convolutions", "none", "unsure")
+        yield Line("convolutions", nothing_listed(model), "unsure")
     for layer in model.layers:
         if layer.problem is not None:
             yield Line("not measurable", f"{layer.name}: {layer.problem}", "unsure")
