@@ -24,6 +24,7 @@ GROUND = {
 WINGS = {"readers", "measures", "renderers"}
 JOINTS = {"extract", "groups", "parametrizations"}
 SPINE = {"assembly", "summary", "measuring", "pipeline", "comparing", "gate", "filters", "tracking"}
+SPINE |= {"inputs", "saved_report"}
 FRONT = {"cli", "__main__", "__init__"}
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),

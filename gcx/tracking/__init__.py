@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from gcx.assembly import check_globs
-from gcx.comparing.arms import Arm, models_of, read_arm
+from gcx.comparing.arms import Arm, read_arm
 from gcx.errors import UsageError
 from gcx.gate import check_rules, judged
+from gcx.inputs import models_of
 from gcx.measuring import Extras
 from gcx.pipeline import effective_settings, inconclusive
 from gcx.results import Report
@@ -124,7 +125,7 @@ def _notes(steps: Sequence[Step], order: Order | None) -> tuple[str, ...]:
 
 
 def _read(model: Any, settings: Settings, extras: Extras) -> Arm:
-    arm = read_arm("reference", model, settings, extras)
+    arm = read_arm(None, model, settings, extras)
     if len(arm.runs) > 1:
         raise UsageError(f"is a report of {len(arm.runs)} models", path=arm.shown, cure="save one per checkpoint")
     return arm

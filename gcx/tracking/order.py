@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePath
 
-from gcx.comparing.arms import natural
 from gcx.errors import CheckpointError, UsageError
+from gcx.inputs import natural
 from gcx.training_run import Event, Order
 
 _WORDS = (
