@@ -118,6 +118,9 @@ def effective_settings(settings: Settings | None, options: Mapping[str, Any]) ->
             raise UsageError(f"option {name} is {value}", cure=f"give {bounds}")
     if any(count < 1 for _, count in found.groups):
         raise UsageError("option groups declares a count below 1")
+    for left, right in found.map:
+        if left.count("*") != right.count("*"):
+            raise UsageError(f"--map {f'{left}={right}'!r}: each * on the left needs one on the right")
     return found
 
 

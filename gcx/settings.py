@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 Measure = Literal["pearson", "cosine"]
 Weights = Literal["plain", "ema"]
+Order = Literal["name", "mtime", "file"]
 
 BOUNDS: Mapping[str, tuple[int, int | None]] = MappingProxyType(
     {"seed": (0, None), "n_resamples": (99, 1_000_000), "virtual_groups": (2, None), "n_draws": (20, 10_000)}
@@ -48,7 +49,7 @@ class Settings:
     )
     n_draws: Annotated[int, "compare: random channel subsets behind a dimension-matched value"] = 20
     order: Annotated[
-        Literal["name", "mtime", "file"] | None,
+        Order | None,
         "track: what checkpoints are ordered by; null takes the number in the name, else that in the file",
     ] = None
     fail_if: Annotated[tuple[str, ...], "gates: a layer or model for which one is true is a violation"] = ()

@@ -94,6 +94,8 @@ def test_what_cannot_be_meant_says_so(call, says):
         ({"n_resamples": 0}, "option n_resamples is 0; give 99 to 1000000"),
         ({"n_resamples": -5}, "n_resamples is -5"),
         ({"virtual_groups": 1}, "virtual_groups is 1; give at least 2"),
+        ({"map": {"a*": "b"}}, "each . on the left needs one on the right"),
+        ({"map": [("a", 1)]}, "option map.0..1. is 1, not text"),
         ({"n_draws": 1}, "n_draws is 1; give 20 to 10000"),
         ({"exit_zero": None}, "option exit_zero is None, not true or false"),
     ],

@@ -55,8 +55,10 @@ commands.register(app)
 
 
 def main() -> NoReturn:
-    """The console script; see design.md for the exit codes."""
+    """The console script: 0 fine, 1 a gate was crossed, 2 no answer, 3 inconclusive, 130 SIGINT, 143 SIGTERM."""
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as gcx.__main__ left it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = sys.argv[1:]
     try:
         code = run(arguments)
@@ -90,10 +92,13 @@ def run(arguments: list[str]) -> int:
     except GcxError as error:
         return _failed(str(error), error, debug, error.exit_code)
     except typer.TyperException as error:
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        return _failed(_one_line(message), error, debug)
+        return _failed(_one_line(error), error, debug)
     except MemoryError as error:
         return _failed("out of memory; measure fewer layers at once with --include", error, debug)
+    except BrokenPipeError:
+        return 0
+    except OSError as error:  # typer's own writing: help, completion
+        return _failed(f"stdout: cannot be written: {error.strerror or error}", error, debug)
     except Exception as error:  # a bug must not look like a crossed gate: Python would exit with 1
         kind = type(error).__name__
         return _failed(f"internal error: {kind}: {error}; please report it, with --debug", error, debug)
@@ -108,15 +113,33 @@ def _failed(message: str, error: BaseException, debug: bool, code: int = FAILED)
     return code
 
 
-def _one_line(message: str) -> str:
-    """typer's message with the cure that fits the house's form."""
-    text = " ".join(message.split()).rstrip(".")
-    return f"{text}; see gcx --help" if text else "no command; see gcx --help"
+def _one_line(error: typer.TyperException) -> str:
+    """typer's message in the house's form: where the value came from if not from a flag, and where to look."""
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    text = " ".join(message.split()).rstrip(".").replace("Value error, ", "").replace("Input should", "it should")
+    text = text.replace(". Did you mean", "; did you mean").rstrip("?")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "gcx"
+    if not text:
+        return f"no command; see {command} --help"
+    origin = _origin(error)
+    return f"{f'{origin}: ' if origin else ''}{text}; see {command} --help"
+
+
+def _origin(error: typer.TyperException) -> str | None:
+    """The variable or the file that set the option, where no flag did."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None or parameter is None:
+        return None
+    source = getattr(context.get_parameter_source(parameter.name), "name", "")
+    if source == "ENVIRONMENT":
+        return str(parameter.envvar)
+    if source != "DEFAULT_MAP":
+        return None
+    from gcx.cli.config import configuring_file
+
+    return configuring_file(Path())
 
 
 def _terminate(_signum: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(TERMINATED)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,40 +1,28 @@
-"""The commands: each collects its options, runs the pipeline, and hands the report to renderers."""
+"""The commands: each runs the pipeline and hands the report to renderers.
+
+Options that are settings reach the pipeline by their names, through `options.settings_of`.
+"""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gcx.cli import options as opt
-from gcx.cli.output import (
-    STDOUT,
-    Export,
-    append_file,
-    progress_wanted,
-    render_options,
-    replacing,
-    say,
-    write_file,
-    write_folder,
-    write_stdout,
-)
+from gcx.cli.output import Export, progress_wanted, render_options, say, write_file, write_stdout
+from gcx.cli.output_plan import OutputPlan
 from gcx.errors import UsageError
-from gcx.settings import Settings
 
 if TYPE_CHECKING:
     from gcx.measuring import Progress
-    from gcx.renderers.base import Renderer
     from gcx.results import Report
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-MATRICES = ".npz"
 KERNEL_PICTURE = ".png"
-SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 
 CORRELATE_EXAMPLES = """\b
 Examples:
@@ -79,12 +67,13 @@ def register(app: typer.Typer) -> None:
 
 
 def correlate(
+    context: typer.Context,
     models: opt.Models,
     groups: opt.Groups = [],  # noqa: B006 - typer's way to say "repeatable"
     include: opt.Include = [],  # noqa: B006
     exclude: opt.Exclude = [],  # noqa: B006
-    measure: opt.WhichMeasure = opt.Measure.pearson,
-    weights: opt.WhichWeights = opt.Weights.plain,
+    measure: opt.WhichMeasure = "pearson",
+    weights: opt.WhichWeights = "plain",
     strict_groups: opt.StrictGroups = False,
     fold_sign: opt.FoldSign = False,
     fold_scale: opt.FoldScale = False,
@@ -99,35 +88,20 @@ def correlate(
     format_: opt.Format = "terminal",
     export: opt.Exports = [],  # noqa: B006
     cluster: opt.Cluster = False,
-    theme: opt.WhichTheme = opt.Theme.light,
+    theme: opt.WhichTheme = "light",
     threads: opt.Threads = 1,
     quiet: opt.Quiet = False,
     debug: opt.Debug = False,
 ) -> int:
     """Measure filter correlation within and across groups, one table per model."""
     _limit_threads(threads)
-    settings = Settings(
-        measure=measure.value,
-        groups=opt.declared_groups(groups),
-        include=tuple(include),
-        exclude=tuple(exclude),
-        weights=weights.value,
-        fold_sign=fold_sign,
-        fold_scale=fold_scale,
-        virtual_groups=virtual_groups,
-        induced=induced,
-        strict_groups=strict_groups,
-        n_resamples=n_resamples,
-        seed=seed,
-        fail_if=tuple(fail_if),
-        exit_zero=exit_zero,
-    )
     from gcx.measuring import Extras
     from gcx.pipeline import correlate as measured
     from gcx.summary import check_sort, chosen_order
 
+    settings = opt.settings_of(context)
     check_sort(sort)
-    plan = _OutputPlan(format_, export)
+    plan = OutputPlan(format_, export, models)
     if cluster and not plan.needs_pictures:
         raise UsageError("--cluster orders figures, and none is wanted", cure="add --export FILE.html or FILE.png")
     with ExitStack() as files:
@@ -142,23 +116,24 @@ def correlate(
         )
         measured_report = measured(*models, settings=settings, extras=extras)
         report = chosen_order(measured_report, sort, top)
-        rendered = plan.render(report, theme.value)
+        rendered = plan.render(report, theme)
     plan.append_summary(measured_report)
-    plan.write_plates(report, theme.value)
+    plan.write_plates(report, theme)
     plan.write(rendered)
     say(_talk(measured_report))
     return report.exit_code
 
 
 def compare(
+    context: typer.Context,
     reference: opt.Reference,
     candidate: opt.Candidate,
     groups: opt.Groups = [],  # noqa: B006
     include: opt.Include = [],  # noqa: B006
     exclude: opt.Exclude = [],  # noqa: B006
     map_: opt.Map = [],  # noqa: B006
-    measure: opt.WhichMeasure = opt.Measure.pearson,
-    weights: opt.WhichWeights = opt.Weights.plain,
+    measure: opt.WhichMeasure = "pearson",
+    weights: opt.WhichWeights = "plain",
     strict_groups: opt.StrictGroups = False,
     fold_sign: opt.FoldSign = False,
     fold_scale: opt.FoldScale = False,
@@ -169,8 +144,8 @@ def compare(
     seed: opt.Seed = 0,
     fail_if: opt.FailIf = [],  # noqa: B006
     exit_zero: opt.ExitZero = False,
-    format_: opt.Format = "terminal",
-    export: opt.Exports = [],  # noqa: B006
+    format_: opt.ComparisonFormat = "terminal",
+    export: opt.ComparisonExports = [],  # noqa: B006
     threads: opt.Threads = 1,
     quiet: opt.Quiet = False,
     debug: opt.Debug = False,
@@ -182,28 +157,11 @@ def compare(
     """
     _limit_threads(threads)
     from gcx.comparing import compare as compared
-    from gcx.comparing.matching import parse_map
+    from gcx.inputs import models_of
     from gcx.measuring import Extras
 
-    settings = Settings(
-        measure=measure.value,
-        groups=opt.declared_groups(groups),
-        include=tuple(include),
-        exclude=tuple(exclude),
-        weights=weights.value,
-        fold_sign=fold_sign,
-        fold_scale=fold_scale,
-        virtual_groups=virtual_groups,
-        strict_groups=strict_groups,
-        n_resamples=n_resamples,
-        seed=seed,
-        map=tuple(map(parse_map, map_)),
-        filters=filters,
-        n_draws=n_draws,
-        fail_if=tuple(fail_if),
-        exit_zero=exit_zero,
-    )
-    plan = _OutputPlan(format_, export)
+    settings = opt.settings_of(context)
+    plan = OutputPlan(format_, export, models_of([reference, candidate]))
     plan.refuse_figures()
     with _progress(quiet) as progress:
         report = compared(reference, candidate, settings=settings, extras=Extras(progress=progress))
@@ -215,13 +173,14 @@ def compare(
 
 
 def track(
+    context: typer.Context,
     checkpoints: opt.Checkpoints,
     order: opt.WhichOrder = None,
     groups: opt.Groups = [],  # noqa: B006
     include: opt.Include = [],  # noqa: B006
     exclude: opt.Exclude = [],  # noqa: B006
-    measure: opt.WhichMeasure = opt.Measure.pearson,
-    weights: opt.WhichWeights = opt.Weights.plain,
+    measure: opt.WhichMeasure = "pearson",
+    weights: opt.WhichWeights = "plain",
     strict_groups: opt.StrictGroups = False,
     fold_sign: opt.FoldSign = False,
     fold_scale: opt.FoldScale = False,
@@ -230,8 +189,8 @@ def track(
     fail_if: opt.FailIf = [],  # noqa: B006
     exit_zero: opt.ExitZero = False,
     format_: opt.Format = "terminal",
-    export: opt.Exports = [],  # noqa: B006
-    theme: opt.WhichTheme = opt.Theme.light,
+    export: opt.RunExports = [],  # noqa: B006
+    theme: opt.WhichTheme = "light",
     threads: opt.Threads = 1,
     quiet: opt.Quiet = False,
     debug: opt.Debug = False,
@@ -241,30 +200,17 @@ def track(
     A rule of --fail-if is about every checkpoint.
     """
     _limit_threads(threads)
+    from gcx.inputs import models_of
     from gcx.measuring import Extras
     from gcx.tracking import track as followed
 
-    settings = Settings(
-        measure=measure.value,
-        groups=opt.declared_groups(groups),
-        include=tuple(include),
-        exclude=tuple(exclude),
-        weights=weights.value,
-        fold_sign=fold_sign,
-        fold_scale=fold_scale,
-        strict_groups=strict_groups,
-        n_resamples=n_resamples,
-        seed=seed,
-        order=None if order is None else order.value,
-        fail_if=tuple(fail_if),
-        exit_zero=exit_zero,
-    )
-    plan = _OutputPlan(format_, export)
+    settings = opt.settings_of(context)
+    plan = OutputPlan(format_, export, models_of(checkpoints))
     plan.refuse_matrices()
     with _progress(quiet) as progress:
         extras = Extras(progress=progress, pictures=plan.needs_pages)
         report = followed(*checkpoints, settings=settings, extras=extras)
-    rendered = plan.render(report, theme.value)
+    rendered = plan.render(report, theme)
     plan.append_summary(report)
     plan.write(rendered)
     say(_talk(report))
@@ -272,11 +218,12 @@ def track(
 
 
 def layers(
+    context: typer.Context,
     models: opt.Models,
     groups: opt.Groups = [],  # noqa: B006
     include: opt.Include = [],  # noqa: B006
     exclude: opt.Exclude = [],  # noqa: B006
-    weights: opt.WhichWeights = opt.Weights.plain,
+    weights: opt.WhichWeights = "plain",
     strict_groups: opt.StrictGroups = False,
     format_: opt.ListingFormat = "terminal",
     debug: opt.Debug = False,
@@ -287,27 +234,21 @@ def layers(
     from gcx.renderers.outcome import inconclusive_listing
 
     renderer = listing_by_name(format_)
-    settings = Settings(
-        groups=opt.declared_groups(groups),
-        include=tuple(include),
-        exclude=tuple(exclude),
-        weights=weights.value,
-        strict_groups=strict_groups,
-    )
-    listing = listed(*models, settings=settings)
+    listing = listed(*models, settings=opt.settings_of(context))
     write_stdout(renderer.render_listing(listing, render_options("light", for_stdout=True)))
     say([f"inconclusive: {reason}" for reason in inconclusive_listing(listing)])
     return listing.exit_code
 
 
 def filters(
+    context: typer.Context,
     model: opt.Model,
     layer: opt.Layer,
     groups: opt.Groups = [],  # noqa: B006
-    weights: opt.WhichWeights = opt.Weights.plain,
+    weights: opt.WhichWeights = "plain",
     induced: opt.Induced = False,
     export: opt.Pictures = [],  # noqa: B006
-    theme: opt.WhichTheme = opt.Theme.light,
+    theme: opt.WhichTheme = "light",
     debug: opt.Debug = False,
 ) -> int:
     """Show the kernels of one layer, by group: on a terminal with colour at once, with --export as a picture."""
@@ -318,13 +259,12 @@ def filters(
     for file in files:
         if file.suffix != KERNEL_PICTURE:
             raise UsageError(f"filters are drawn as {KERNEL_PICTURE}, not {file.suffix or 'that'!r}", path=file.target)
-        file.check()
-    settings = Settings(groups=opt.declared_groups(groups), weights=weights.value, induced=induced)
-    bank = filter_bank(model, layer, settings)
+        file.check([model])
+    bank = filter_bank(model, layer, opt.settings_of(context))
     for file in files:
-        write_file(file.target, kernel_png(bank, render_options(theme.value, for_stdout=False)))
+        write_file(file.target, kernel_png(bank, render_options(theme, for_stdout=False)))
     if not files:
-        write_stdout(kernel_text(bank, render_options(theme.value, for_stdout=True)))
+        write_stdout(kernel_text(bank, render_options(theme, for_stdout=True)))
     return 0
 
 
@@ -337,105 +277,6 @@ def explain(
 
     write_stdout(explanation(key))
     return 0
-
-
-class _OutputPlan:
-    """What stdout and the exported files get; checked before anything is computed, written after everything is."""
-
-    def __init__(self, format_: str, exports: list[str]) -> None:
-        from gcx.renderers.base import by_name, by_suffix
-
-        files = [Export(target) for target in exports if target != STDOUT]
-        for file in files:
-            file.check()
-        self._stdout = by_name(format_)
-        if self._stdout.binary and sys.stdout is not None and sys.stdout.isatty():
-            raise UsageError(f"a terminal cannot show {format_}", cure=f"add --export FILE.{format_}, or > FILE")
-        self._folders = [file.target for file in files if file.is_folder]
-        files = [file for file in files if not file.is_folder]
-        self._matrices = [file.target for file in files if file.suffix == MATRICES]
-        self._files: list[tuple[str, Renderer]] = [
-            (file.target, by_suffix(file.suffix)) for file in files if file.suffix != MATRICES
-        ]
-        if len(self._matrices) > 1:
-            raise UsageError("one .npz is enough", cure="name it once")
-
-    @property
-    def needs_pictures(self) -> bool:
-        renderers = [self._stdout, *(renderer for _, renderer in self._files)]
-        return bool(self._folders) or any(renderer.needs_pictures for renderer in renderers)
-
-    @property
-    def shows_distributions(self) -> bool:
-        """A terminal with colour and more than ASCII has room for one small drawing per layer."""
-        options = render_options("light", for_stdout=True)
-        return self._stdout.name == "terminal" and options.color and options.unicode
-
-    @property
-    def needs_pages(self) -> bool:
-        """Whether a page is wanted, the one format that shows layers beside a run."""
-        renderers = [self._stdout, *(renderer for _, renderer in self._files)]
-        return any(renderer.needs_pictures and not renderer.binary for renderer in renderers)
-
-    def refuse_matrices(self) -> None:
-        """A run has too many matrices for a file or folder.
-
-        Raises:
-            UsageError: full matrices or a folder of heatmaps are wanted.
-        """
-        if self._folders or self._matrices:
-            raise UsageError("track writes no matrices", cure="use `gcx correlate` on one checkpoint")
-
-    def refuse_figures(self) -> None:
-        """A comparison is no picture of one model.
-
-        Raises:
-            UsageError: a figure or full matrices are wanted.
-        """
-        renderers = [self._stdout, *(renderer for _, renderer in self._files)]
-        if self._folders or self._matrices or any(renderer.binary for renderer in renderers):
-            raise UsageError("compare draws no figures", cure="use `gcx correlate` for pictures and matrices")
-
-    def open_matrices(self, files: ExitStack) -> Callable[..., None] | None:
-        """The sink for full matrices, if an .npz is wanted; it becomes a file when `files` closes well."""
-        if not self._matrices:
-            return None
-        from gcx.cli.matrices import MatrixArchive
-
-        return files.enter_context(MatrixArchive(files.enter_context(replacing(self._matrices[0])))).add
-
-    def render(self, report: Report, theme: str) -> list[tuple[str, str | bytes]]:
-        """Every output with where it goes, stdout last; nothing is written yet."""
-        for_file = render_options(theme, for_stdout=False)
-        contents = [(target, renderer.render(report, for_file)) for target, renderer in self._files]
-        return [*contents, (STDOUT, self._stdout.render(report, render_options(theme, for_stdout=True)))]
-
-    def write(self, contents: list[tuple[str, str | bytes]]) -> None:
-        """Write what was rendered; stdout comes last, so that an answer there means that everything is written."""
-        for target, content in contents:
-            if target == STDOUT:
-                write_stdout(content)
-            else:
-                write_file(target, content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-
-    def write_plates(self, report: Report, theme: str) -> None:
-        """One heatmap per layer in every folder named, under numbered names that no layer name can escape from."""
-        if not self._folders:
-            return
-        from gcx.cli.matrices import matrix_key
-        from gcx.renderers.plates import layer_plates
-
-        for folder in self._folders:
-            plates = layer_plates(report, render_options(theme, for_stdout=False))
-            write_folder(folder, ((f"{matrix_key(k, name)}.png", plate) for k, (name, plate) in enumerate(plates)))
-
-    def append_summary(self, report: Report) -> None:
-        """GitHub shows what a step appends to the file that it names; only `--format github` does."""
-        target = os.environ.get(SUMMARY_VARIABLE)
-        if self._stdout.name == "github" and target:
-            from gcx.renderers.github import job_summary
-
-            append_file(target, job_summary(report).encode("utf-8", "backslashreplace"))
 
 
 def _limit_threads(threads: int) -> None:

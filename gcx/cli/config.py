@@ -61,13 +61,22 @@ def configured(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         UsageError: not TOML, an unknown key, or a value of the wrong kind; names the file.
     """
-    for name in (OWN_FILE, SHARED_FILE):
-        table = _table(folder / name, name)
-        if table is not None:
-            common = _values(name, {key: value for key, value in table.items() if key not in COMMANDS})
-            own = {command: common | _values(name, _own(name, table, command)) for command in COMMANDS}
-            return own | {KERNELS: common}
-    return {command: {} for command in (*COMMANDS, KERNELS)}
+    name = configuring_file(folder)
+    table = _table(folder / name, name) if name is not None else None
+    if name is None or table is None:
+        return {command: {} for command in (*COMMANDS, KERNELS)}
+    common = _values(name, {key: value for key, value in table.items() if key not in COMMANDS})
+    own = {command: common | _values(name, _own(name, table, command)) for command in COMMANDS}
+    return own | {KERNELS: common}
+
+
+def configuring_file(folder: Path) -> str | None:
+    """The first of the files that has settings for gcx.
+
+    Raises:
+        UsageError: it is not TOML.
+    """
+    return next((name for name in (OWN_FILE, SHARED_FILE) if _table(folder / name, name) is not None), None)
 
 
 def _own(name: str, table: Mapping[str, Any], command: str) -> Mapping[str, Any]:

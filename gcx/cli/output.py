@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gcx.renderers.options import RenderOptions
 
 STDOUT = "-"
+ANOTHER = "name another file"
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,19 @@ class Export:
         """Written with a slash at its end: one picture per layer goes there."""
         return self.target.endswith(("/", os.sep))
 
-    def check(self) -> None:
+    def check(self, inputs: Sequence[str]) -> None:
         """Refuse what could not be written, before anything is computed.
 
+        Args:
+            inputs: files that are read: a report must not take the place of weights, nor of a baseline.
+
         Raises:
-            OutputError: the folder is missing, or the target is a folder and not written as one.
+            OutputError: the folder is missing, the target is a folder and not written as one, or one of `inputs`.
         """
         path = Path(self.target)
         try:
+            if path.is_file() and any(Path(one).is_file() and path.samefile(one) for one in inputs):
+                raise OutputError("is read by this command, and would be overwritten", path=self.target, cure=ANOTHER)
             if self.is_folder and path.exists() and not path.is_dir():
                 raise OutputError("is a file, not a folder", path=self.target, cure="name another folder")
             if path.is_dir() and not self.is_folder:

@@ -63,24 +63,6 @@ def match_layers(
     return pairs, tuple(unmatched)
 
 
-def parse_map(option: str) -> tuple[str, str]:
-    """Parse `GLOB=GLOB`.
-
-    Raises:
-        UsageError: no `=`, an empty side, or another number of `*` on each.
-
-    >>> parse_map("backbone.*=*")
-    ('backbone.*', '*')
-    """
-    left, equals, right = option.partition("=")
-    cure = "write --map 'GLOB=GLOB', e.g. --map 'backbone.*=*'"
-    if not equals or not left or not right:
-        raise UsageError(f"--map {option!r} has no GLOB=GLOB", cure=cure)
-    if left.count("*") != right.count("*"):
-        raise UsageError(f"--map {option!r}: each * on the left needs one on the right", cure=cure)
-    return left, right
-
-
 def captured(name: str, pattern: str) -> list[str] | None:
     """What each `*` of a pattern stands for in a name, the first as short as can be; None where it does not match.
 

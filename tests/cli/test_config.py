@@ -84,3 +84,23 @@ def test_other_tools_files_are_left_alone(tmp_path):
     (tmp_path / "pyproject.toml").write_text("[tool.gcx\n")
     with pytest.raises(UsageError):
         configured(tmp_path)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("GCX_MEASURE", "foo"), ("GCX_SEED", "-1"), ("GCX_ORDER", "age")])
+def test_a_variable_that_cannot_be_meant_is_named(capfdbinary, torch_file, monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    command = "track" if variable == "GCX_ORDER" else "correlate"
+    assert run([command, str(torch_file), str(torch_file)]) == 2
+    err = capfdbinary.readouterr().err.decode()
+    assert err.startswith(f"error: {variable}: Invalid value for '--")
+    assert err.endswith(f"; see gcx {command} --help\n")
+
+
+@pytest.mark.parametrize(("name", "head"), [("gcx.toml", ""), ("pyproject.toml", "[tool.gcx]\n")])
+def test_a_file_that_sets_what_cannot_be_meant_is_named(capfdbinary, tmp_path, torch_file, monkeypatch, name, head):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text(f'{head}measure = "foo"\n')
+    assert run(["correlate", str(torch_file)]) == 2
+    assert capfdbinary.readouterr().err.decode().startswith(f"error: {name}: Invalid value for '--measure'")
+    assert run(["correlate", str(torch_file), "--measure", "bar"]) == 2
+    assert capfdbinary.readouterr().err.decode().startswith("error: Invalid value for '--measure': 'bar'")

@@ -121,3 +121,40 @@ def test_out_of_memory_is_one_line(capfdbinary, torch_file, monkeypatch):
 
     monkeypatch.setattr("gcx.measures.measure_layer", hungry)
     refused(capfdbinary, ["correlate", torch_file], says="out of memory")
+
+
+@pytest.mark.parametrize("command", ["correlate", "compare", "track", "filters"])
+@pytest.mark.parametrize("written", ["net.pt", "./net.pt", "link.pt"])
+def test_what_is_read_is_not_overwritten(capfdbinary, tmp_path, monkeypatch, torch_file, command, written):
+    monkeypatch.chdir(tmp_path)
+    content = torch_file.read_bytes()
+    for name in ("net.pt", "other.pt"):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "link.pt").symlink_to("net.pt")
+    given = {"compare": ["net.pt", "other.pt"], "track": ["*t.pt", "other.pt"], "filters": ["net.pt", "stem.0"]}
+    suffixed = tmp_path / "net.png"
+    if command == "filters":  # it writes pictures only
+        suffixed.write_bytes(content)
+        given["filters"], written = ["net.png", "stem.0"], "./net.png"
+    refused(capfdbinary, [command, *given.get(command, ["other.pt", "net.pt"]), "-o", written], says="is read by this")
+    assert (tmp_path / "net.pt").read_bytes() == content
+
+
+def test_a_baseline_is_not_overwritten_and_holds_all_layers(capfdbinary, tmp_path, torch_file):
+    base, short = tmp_path / "base.json", tmp_path / "short.json"
+    assert run(["correlate", str(torch_file), "-o", str(base)]) == 0
+    assert run(["correlate", str(torch_file), "--top", "1", "-o", str(short)]) == 0
+    capfdbinary.readouterr()
+    content = base.read_bytes()
+    refused(capfdbinary, ["compare", base, torch_file, "-o", base], says="base.json: is read by this command")
+    assert base.read_bytes() == content
+    refused(capfdbinary, ["compare", short, torch_file], says="holds some of its layers only; save it again without")
+
+
+def test_a_role_means_nothing_along_training(capfdbinary, torch_file, tmp_path):
+    (tmp_path / "b.pt").write_bytes(torch_file.read_bytes())
+    refused(
+        capfdbinary,
+        ["track", torch_file, tmp_path / "b.pt", "--groups", "reference:stem.0=1"],
+        says="--groups 'reference:stem.0=1' matches no layer",
+    )

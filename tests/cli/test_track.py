@@ -40,7 +40,7 @@ def test_every_export_of_one_run(tmp_path):
     ("arguments", "message"),
     [
         ([RUN[0]], "error: a run has two checkpoints or more, and this is 1; use `gcx correlate` for one"),
-        ([*RUN, "-o", "x.npz"], "error: track writes no matrices; use `gcx correlate` on one checkpoint"),
+        ([*RUN, "-o", "x.npz"], "error: track writes no matrices and no folder; use `gcx correlate` on one checkpoint"),
         ([*RUN, "--order", "size"], "--order"),
         ([*RUN, "--order", "file"], "holds no number of an epoch or step; use --order name or mtime"),
         ([*RUN, "gone.pt"], "error: gone.pt: "),
