@@ -389,6 +389,43 @@ def test_what_keras_itself_saves(monkeypatch):
             assert (specs["dw"], specs["up"], specs["sep/depthwise_kernel"]) == (8, 1, 16)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_names_of_ones_own_do_not_become_each_other(monkeypatch, watched):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+
+    class Own(keras.layers.Layer):
+        def build(self, shape):
+            self.kernel = self.add_weight(name="kernel", shape=(3, 3, 4, 8), initializer="normal")
+            self.others = [self.add_weight(name=name, shape=(8,)) for name in ("proj_W", "bias", "x_b", "weight")]
+
+        def call(self, x):
+            return x
+
+    given_in = keras.Input((8, 8, 4))
+    low_rank = keras.layers.Conv2D(4, 3, name="c")
+    net = keras.Model(given_in, Own(name="own")(low_rank(given_in)))
+    low_rank.enable_lora(2)
+    net.save("own.h5")
+    arrays, checkpoint = opened(Path("own.h5").read_bytes(), watched, name="own.h5")
+    assert "low-rank" in checkpoint.tensors["c.weight"].unreadable
+    kernel = keras.ops.convert_to_numpy(net.get_layer("own").kernel)
+    assert np.array_equal(arrays["own.weight"], channels_first(kernel))
+    assert {"own.proj_W", "own.bias", "own.x_b", "own#2.weight", "c.lora_kernel_b"} <= set(arrays)
+
+
+def test_names_like_those_of_keras_1_are_kept_where_they_would_become_one(watched):
+    def write(file):
+        file.attrs["layer_names"] = [b"own"]
+        group = file.create_group("own")
+        group.attrs["weight_names"] = [b"kernel:0", b"proj_W:0", b"kernel:0"]
+        group["kernel:0"], group["proj_W:0"] = STEM, numbers((8,))
+
+    arrays, _ = opened(hdf5(write), watched, name="own.h5")
+    assert list(arrays) == ["own.weight", "own.proj_W", "own#2.weight"]
+    assert np.array_equal(arrays["own.weight"], channels_first(STEM))
+
+
 def test_numpy_weights_are_refused_by_name(watched):
     with zipfile.ZipFile("a.keras", "w") as zipped:
         zipped.writestr("config.json", "{}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gcx.errors import CheckpointError, printable
 from gcx.limits import NAME
@@ -20,6 +20,9 @@ from gcx.readers.keras.window import CURE
 
 _LISTS = ("layers", "_layer_checkpoint_dependencies")
 """Where a model's own layers lie: Keras's list of them, and what it was called up to 2.15."""
+_FIRST_NAMES = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
+_FIRST = re.compile(r".*_(W|b|gamma|beta|running_mean|running_std)(?:_\d+)?")
+"""Names that Keras 1 gave: `block1_conv1_W_1:0`."""
 _NO_WEIGHTS = ("optimizer", "optimizer_weights", "metrics", "compile_metrics")
 """At the root: the state of training."""
 
@@ -156,6 +159,7 @@ def _texts(node: Node, name: str) -> list[str]:
 def _old_layers(top: Node, config: LayerConfig | None) -> Iterator[Layer]:
     configs = {layer.name: layer for layer in config.layers()} if config is not None else {}
     names = _texts(top, "layer_names")
+    first = (top.text("keras_version") or "1").startswith("1")  # as Keras itself tells them apart
     seen: set[int] = set()
     for name in [*names, "top_level_model_weights"]:
         group = top.child(name)
@@ -177,7 +181,27 @@ def _old_layers(top: Node, config: LayerConfig | None) -> Iterator[Layer]:
             layer = _old_owner(name, weight, configs.get(name), inside, len(owners) > 1)
             kept = found.setdefault(layer.name, layer)
             kept.variables.append((weight.rpartition("/")[2], node.dataset))
-        yield from found.values()
+        for layer in found.values():
+            yield replace(layer, variables=_second_names(layer.variables)) if first else layer
+
+
+def _second_names(variables: list[tuple[str, Dataset]]) -> list[tuple[str, Dataset]]:
+    """With the names that Keras 2 gives, where they keep a layer's variables apart."""
+    matches = [_FIRST.fullmatch(without_number(name)) for name, _ in variables]
+    renamed = [
+        (_FIRST_NAMES.get(match[1], match[1]) if match else name, dataset)
+        for match, (name, dataset) in zip(matches, variables, strict=True)
+    ]
+    return renamed if len({name for name, _ in renamed}) == len(variables) else variables
+
+
+def without_number(name: str) -> str:
+    """A variable's name without the number of TensorFlow's output.
+
+    >>> without_number("kernel:0")
+    'kernel'
+    """
+    return re.sub(r":\d+$", "", name)
 
 
 def _owner(weight: str) -> str:

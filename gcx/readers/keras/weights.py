@@ -20,8 +20,7 @@ from gcx.limits import TENSORS
 from gcx.readers.dtypes import unreadable_tensor
 from gcx.readers.keras.config import Kind
 from gcx.readers.keras.hdf5_data import Dataset
-from gcx.readers.keras.layers import Layer
-from gcx.readers.keras.window import CURE
+from gcx.readers.keras.layers import Layer, without_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,9 +31,6 @@ LORA = "has a low-rank update (LoRA) beside it, which gcx does not add; save the
 
 _NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 """Keras's names of a norm's variables to those that gcx looks for."""
-_FIRST_NAMES = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
-_FIRST = re.compile(r".*_(W|b|gamma|beta|running_mean|running_std)(?:_\d+)?")
-"""Names that Keras 1 gave: `block1_conv1_W_1:0`."""
 _BY_NUMBER: dict[Kind | None, tuple[str, ...]] = {
     "conv": ("kernel", "bias"),
     "transposed": ("kernel", "bias"),
@@ -63,21 +59,39 @@ def weights_of(layers: Iterable[Layer]) -> Iterator[Weight]:
 
     Raises:
         CheckpointError: groups that do not divide the kernel.
+        LimitError: more tensors than gcx allows.
     """
-    counts: Counter[str] = Counter()
-    names: set[str] = set()
+    layer_names, tensor_names = _Names(), _Names()
     for layer in layers:
-        name = layer.name or "model"
-        counts[name] += 1
-        if counts[name] > 1:
-            name = f"{name}#{counts[name]}"
-        for weight in _weights(replace(layer, name=name)):
-            if weight.ref.name in names:
-                raise CheckpointError("is there twice", tensor=weight.ref.name, cure=CURE)
-            names.add(weight.ref.name)
-            yield weight
-        if len(names) > TENSORS:
+        for weight in _weights(replace(layer, name=layer_names.free(layer.name or "model"))):
+            yield _called(weight, tensor_names)
+        if len(tensor_names) > TENSORS:
             raise LimitError(f"has more than {TENSORS} tensors, limit TENSORS")
+
+
+class _Names:
+    """Those that are taken; Keras lets layers share one, and two of its names may become one of gcx's."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def free(self, module: str, parameter: str = "") -> str:
+        """Take a name, numbered where it is taken; the module's part of it."""
+        found = module
+        while (name := found + parameter) in self._counts:
+            self._counts[module + parameter] += 1
+            found = f"{module}#{self._counts[module + parameter]}"
+        self._counts[name] = 1
+        return found
+
+
+def _called(weight: Weight, names: _Names) -> Weight:
+    parameter = weight.ref.name.removeprefix(weight.module)
+    module = names.free(weight.module, parameter)
+    return replace(weight, module=module, ref=replace(weight.ref, name=module + parameter))
 
 
 def _weights(layer: Layer) -> Iterator[Weight]:
@@ -114,7 +128,7 @@ def _named(layer: Layer, kind: Kind | None) -> list[tuple[str, Dataset]]:
     """The variables by Keras's names for them; a number where the file has none and the class does not tell."""
     numbers = all(name.isdigit() for name, _ in layer.variables)
     if not numbers:
-        return [(_plain(name), dataset) for name, dataset in layer.variables]
+        return [(without_number(name), dataset) for name, dataset in layer.variables]
     names = _BY_NUMBER.get(kind, ())
     shapes = [dataset.shape for _, dataset in layer.variables]
     if kind is None:
@@ -125,12 +139,6 @@ def _named(layer: Layer, kind: Kind | None) -> list[tuple[str, Dataset]]:
         (names[index] if index < len(names) else f"variable{name}", dataset)
         for index, (name, dataset) in enumerate(layer.variables)
     ]
-
-
-def _plain(name: str) -> str:
-    name = re.sub(r":\d+$", "", name)
-    first = _FIRST.fullmatch(name)
-    return _FIRST_NAMES.get(first[1], first[1]) if first else name
 
 
 def _norm_names(layer: Layer, count: int) -> tuple[str, ...]:
