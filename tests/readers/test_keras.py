@@ -426,6 +426,29 @@ def test_names_like_those_of_keras_1_are_kept_where_they_would_become_one(watche
     assert np.array_equal(arrays["own.weight"], channels_first(STEM))
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_each_of_several_files_holds_what_keras_put_into_it(monkeypatch):
+    """Keras cuts between the two kernels of one layer, and names a layer in the file where it begins only."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+    given_in = keras.Input((8, 8, 4))
+    sep = keras.layers.SeparableConv2D(64, 3, name="sep")
+    keras.Model(given_in, sep(given_in)).save_weights("net.weights.json", max_shard_size=1100 / 1024**3)
+    with pytest.raises(gcx.errors.CheckpointError, match="name one of its"):
+        gcx.layers("net.weights.json")
+    with read_checkpoint("net_00000.weights.h5") as checkpoint:
+        assert np.array_equal(
+            checkpoint.tensors["sep/depthwise_kernel.weight"].read(),
+            by_channel(keras.ops.convert_to_numpy(sep.depthwise_kernel)),
+        )
+    with read_checkpoint("net_00001.weights.h5") as checkpoint:
+        assert list(checkpoint.convs) == ["separable_conv2d/pointwise_kernel"]
+        assert np.array_equal(
+            checkpoint.tensors["separable_conv2d/pointwise_kernel.weight"].read(),
+            channels_first(keras.ops.convert_to_numpy(sep.pointwise_kernel)),
+        )
+
+
 def test_numpy_weights_are_refused_by_name(watched):
     with zipfile.ZipFile("a.keras", "w") as zipped:
         zipped.writestr("config.json", "{}")

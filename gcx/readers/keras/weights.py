@@ -126,19 +126,17 @@ def _what(layer: Layer, name: str, kind: Kind | None) -> str | None:
 
 def _named(layer: Layer, kind: Kind | None) -> list[tuple[str, Dataset]]:
     """The variables by Keras's names for them; a number where the file has none and the class does not tell."""
-    numbers = all(name.isdigit() for name, _ in layer.variables)
-    if not numbers:
+    if not all(name.isdigit() for name, _ in layer.variables):
         return [(without_number(name), dataset) for name, dataset in layer.variables]
     names = _BY_NUMBER.get(kind, ())
     shapes = [dataset.shape for _, dataset in layer.variables]
-    if kind is None:
+    if kind is None and layer.variables[0][0] == "0":
         names = _names_by_shape(shapes)
     elif layer.about is not None and layer.about.class_name == "BatchNormalization":
         names = _norm_names(layer, len(shapes))
-    return [
-        (names[index] if index < len(names) else f"variable{name}", dataset)
-        for index, (name, dataset) in enumerate(layer.variables)
-    ]
+    # Not by their place: of a layer's variables the first may lie in another file.
+    by_number = {str(number): name for number, name in enumerate(names)}
+    return [(by_number.get(name, f"variable{name}"), dataset) for name, dataset in layer.variables]
 
 
 def _norm_names(layer: Layer, count: int) -> tuple[str, ...]:
