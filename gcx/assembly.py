@@ -61,12 +61,12 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
     names = tuple(conv.name for conv in found.convs)
     declared, notes, unmatched = _declared(settings.groups, names)
     try:
-        resolutions = resolve_groups(shapes, recorded=checkpoint.convs, declared=declared)
+        resolutions = resolve_groups(shapes, recorded=checkpoint.convs, declared=declared, ordered=checkpoint.ordered)
     except UsageError as error:
         raise error.located(path=checkpoint.path) from error
     layers = tuple(_conv_layers(found.convs, tensors, resolutions))
     if settings.fold_sign or settings.fold_scale:
-        layers = _folded(layers, tensors, shapes, settings)
+        layers = _folded(layers, tensors, NormNeighbours(shapes, ordered=checkpoint.ordered), settings)
     unmatched |= {f"--include {glob!r}" for glob in settings.include if not _matches_any(glob, layers)}
     unmatched |= {f"--exclude {glob!r}" for glob in settings.exclude if not _matches_any(glob, layers)}
     return Assembly(
@@ -176,11 +176,10 @@ def _dtype_notes(tensor: TensorRef) -> tuple[str, ...]:
 def _folded(
     layers: tuple[ConvLayer, ...],
     tensors: Mapping[str, TensorRef],
-    shapes: Mapping[str, tuple[int, ...]],
+    norms: NormNeighbours,
     settings: Settings,
 ) -> tuple[ConvLayer, ...]:
     """Layers with the norms' signs and scales folded in where their place leaves no doubt; each says what was done."""
-    norms = NormNeighbours(shapes)
 
     def fold(layer: ConvLayer) -> ConvLayer:
         scale = input_scale = None

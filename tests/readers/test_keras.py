@@ -449,6 +449,62 @@ def test_each_of_several_files_holds_what_keras_put_into_it(monkeypatch):
         )
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_where_keras_keeps_no_order_nothing_is_concluded_from_it(monkeypatch):
+    """Weights alone are sorted by class, and the layers of a model in code by attribute: no one feeds the next."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+    layers = keras.layers
+
+    def grouped(x, count, name):
+        x = layers.BatchNormalization()(layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2)(x))
+        return layers.BatchNormalization()(layers.Conv2D(16, 1, groups=count, name=name)(x))
+
+    given_in = keras.Input((16, 16, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(16, 3, padding="same", name="stem")(given_in))
+    net = keras.Model(given_in, grouped(grouped(x, 2, "two"), 4, "four"))
+
+    class InCode(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.after = layers.Conv2D(16, 1, groups=2)
+            self.blocks = [layers.DepthwiseConv2D(3, depth_multiplier=2), layers.BatchNormalization()]
+            self.stem = layers.Conv2D(16, 3)
+
+        def call(self, x):
+            x = self.stem(x)
+            for block in self.blocks:
+                x = block(x)
+            return self.after(x)
+
+    in_code = InCode()
+    in_code(np.zeros((1, 16, 16, 3), "float32"))
+    net.save("net.keras")
+    net.save("net.h5")
+    net.save_weights("net.weights.h5")
+    in_code.save("code.keras")
+    in_code.save_weights("code.weights.h5")
+    for name, recorded in {"net.weights.h5": [16, 16], "code.keras": [16], "code.weights.h5": [16]}.items():
+        found = gcx.layers(name).models[0].layers
+        assert [layer.groups for layer in found if layer.groups_from == "recorded"] == recorded
+        free = [layer for layer in found if layer.groups_from != "recorded"]
+        assert {(layer.groups_from, layer.groups_confidence) for layer in free} == {("assumed", "ambiguous")}
+        assert all("`" not in layer.groups_evidence and 2 in layer.groups_alternatives for layer in free)
+    for name in ("net.keras", "net.h5"):
+        with read_checkpoint(name) as checkpoint:
+            assert checkpoint.ordered
+
+
+def test_layers_that_are_listed_by_name_keep_their_order(watched):
+    _, checkpoint = opened(old_layout(NET, whole=False), watched, name="net.h5")
+    assert checkpoint.ordered
+    _, checkpoint = opened(new_layout(model(conv("c", STEM))), watched, name="one.weights.h5")
+    assert checkpoint.ordered, "one layer has an order"
+    custom = Made("Own", "own", parts={"layer": conv("conv", STEM)})
+    _, checkpoint = opened(archive(model(conv("c", STEM), custom)), watched)
+    assert checkpoint.ordered, "placed by its own configuration"
+
+
 def test_numpy_weights_are_refused_by_name(watched):
     with zipfile.ZipFile("a.keras", "w") as zipped:
         zipped.writestr("config.json", "{}")

@@ -39,6 +39,8 @@ class Layer:
     """`about` comes from a configuration, and not from a path."""
     variables: list[tuple[str, Dataset]] = field(default_factory=list)
     """By name; by number where the layout has no names."""
+    placed: bool = True
+    """Its place among the layers is the model's; else the attributes' or the classes' names sort it."""
 
 
 def has_keras_layout(root: Node) -> bool:
@@ -81,7 +83,7 @@ def _new_layers(
         variables = [(key, one.dataset) for key, one in own.members.items() if one.dataset is not None]
         if variables:
             variables.sort(key=lambda pair: _numbered(pair[0]))
-            yield Layer(name, about, configured, variables)
+            yield Layer(name, about, configured, variables, placed=configured)
     # A model's own list first: it has an order, attributes have none.
     for key in sorted(node.members, key=lambda key: (key not in _LISTS, _numbered(key))):
         child = node.members[key]

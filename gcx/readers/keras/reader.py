@@ -103,7 +103,8 @@ def _checkpoint(
         raise CheckpointError("is an HDF5 file that Keras did not write", cure=NOT_KERAS)
     if config is None and (text := root.text("model_config")) is not None:
         config = read_config(text)
-    weights = list(weights_of(layers_of(root, config)))
+    layers = list(layers_of(root, config))
+    weights = list(weights_of(layers))
     return Checkpoint(
         source.path,
         kind,
@@ -111,6 +112,7 @@ def _checkpoint(
         {weight.module: weight.spec for weight in weights if weight.spec is not None},
         tuple(_notes(config, "optimizer" in root.members or "optimizer_weights" in root.members)),
         close=source.close,
+        ordered=len(layers) < 2 or all(layer.placed for layer in layers),
         others={weight.ref.name: weight.other for weight in weights if weight.other is not None},
     )
 
