@@ -292,6 +292,10 @@ def test_names_that_fall_together_stay_apart_and_theanos_order_is_not_guessed(wa
     _, checkpoint = opened(archive(made, data), watched, name="a.keras")
     assert "Theano" in checkpoint.tensors["same.weight"].unreadable
     assert checkpoint.tensors["same#2.weight"].unreadable is None
+    kernels = {"depthwise_kernel": SPREAD, "pointwise_kernel": MIX}
+    first = Made("SeparableConvolution2D", "sep", kernels, {"dim_ordering": "th"})
+    _, checkpoint = opened(archive(model(first)), watched)
+    assert all("Theano" in ref.unreadable for ref in checkpoint.tensors.values())
 
 
 def test_a_configuration_of_other_filters_is_not_believed(watched):

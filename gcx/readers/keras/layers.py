@@ -10,19 +10,18 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from gcx.errors import CheckpointError, printable
 from gcx.limits import NAME
 from gcx.readers.keras.config import WRAPPERS, LayerConfig, class_of_path, snake_case
 from gcx.readers.keras.hdf5 import Node
 from gcx.readers.keras.hdf5_data import Dataset
+from gcx.readers.keras.names import second_names
 from gcx.readers.keras.window import CURE
 
 _LISTS = ("layers", "_layer_checkpoint_dependencies")
 """Where a model's own layers lie: Keras's list of them, and what it was called up to 2.15."""
-_FIRST_NAMES = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
-_FIRST = re.compile(r".*_(W|b|gamma|beta|running_mean|running_std)(?:_\d+)?")
-"""Names that Keras 1 gave: `block1_conv1_W_1:0`."""
 _NO_WEIGHTS = ("optimizer", "optimizer_weights", "metrics", "compile_metrics")
 """At the root: the state of training."""
 
@@ -41,6 +40,10 @@ class Layer:
     """By name; by number where the layout has no names."""
     placed: bool = True
     """Its place among the layers is the model's; else the attributes' or the classes' names sort it."""
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """One of its configuration's settings; untrusted."""
+        return self.about.config.get(name, default) if self.about is not None else default
 
 
 def has_keras_layout(root: Node) -> bool:
@@ -184,26 +187,7 @@ def _old_layers(top: Node, config: LayerConfig | None) -> Iterator[Layer]:
             kept = found.setdefault(layer.name, layer)
             kept.variables.append((weight.rpartition("/")[2], node.dataset))
         for layer in found.values():
-            yield replace(layer, variables=_second_names(layer.variables)) if first else layer
-
-
-def _second_names(variables: list[tuple[str, Dataset]]) -> list[tuple[str, Dataset]]:
-    """With the names that Keras 2 gives, where they keep a layer's variables apart."""
-    matches = [_FIRST.fullmatch(without_number(name)) for name, _ in variables]
-    renamed = [
-        (_FIRST_NAMES.get(match[1], match[1]) if match else name, dataset)
-        for match, (name, dataset) in zip(matches, variables, strict=True)
-    ]
-    return renamed if len({name for name, _ in renamed}) == len(variables) else variables
-
-
-def without_number(name: str) -> str:
-    """A variable's name without the number of TensorFlow's output.
-
-    >>> without_number("kernel:0")
-    'kernel'
-    """
-    return re.sub(r":\d+$", "", name)
+            yield replace(layer, variables=second_names(layer.variables)) if first else layer
 
 
 def _owner(weight: str) -> str:
