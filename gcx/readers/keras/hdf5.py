@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from gcx.errors import CheckpointError, LimitError, printable
 from gcx.limits import HDF5_METADATA, HDF5_OBJECTS, NESTING
+from gcx.readers.base import CURE
 from gcx.readers.keras.hdf5_data import Dataset, dataset_of
 from gcx.readers.keras.hdf5_types import NOWHERE, Attribute, attribute, damaged, texts_of, whole
-from gcx.readers.keras.window import CURE, Window
+from gcx.readers.keras.window import Window
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 SAVE_AGAIN = "save it again with Keras"

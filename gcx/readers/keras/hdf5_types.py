@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from gcx.errors import CheckpointError, LimitError, printable
 from gcx.limits import RANK
-from gcx.readers.keras.window import CURE
+from gcx.readers.base import CURE
 
 NOWHERE = 2**64 - 1
 """The address of what is not stored."""

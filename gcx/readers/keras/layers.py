@@ -14,11 +14,11 @@ from typing import Any
 
 from gcx.errors import CheckpointError, printable
 from gcx.limits import NAME
+from gcx.readers.base import CURE
 from gcx.readers.keras.config import WRAPPERS, LayerConfig, class_of_path, snake_case
 from gcx.readers.keras.hdf5 import Node
 from gcx.readers.keras.hdf5_data import Dataset
 from gcx.readers.keras.names import second_names
-from gcx.readers.keras.window import CURE
 
 _LISTS = ("layers", "_layer_checkpoint_dependencies")
 """Where a model's own layers lie: Keras's list of them, and what it was called up to 2.15."""
