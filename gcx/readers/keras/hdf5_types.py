@@ -16,6 +16,11 @@ from gcx.readers.base import CURE
 
 NOWHERE = 2**64 - 1
 """The address of what is not stored."""
+SHARED = 2
+"""Flag of a message that is kept elsewhere."""
+SAVE_AGAIN = "save it again with Keras"
+Message = tuple[int, int, bytes]
+"""One of an object's header: (type, flags, data)."""
 
 
 def damaged(what: str) -> NoReturn:
