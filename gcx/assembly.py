@@ -13,7 +13,7 @@ from gcx.conv_layer import ConvLayer
 from gcx.errors import CheckpointError, UsageError
 from gcx.extract import ConvWeight, find_convolutions, split_tensor_name
 from gcx.groups import Resolution, resolve_groups
-from gcx.groups.neighbours import NormNeighbours
+from gcx.groups.neighbours import NormNeighbours, consumer_groups
 from gcx.parametrizations import recombine
 from gcx.results import LeftOut
 from gcx.settings import Settings
@@ -55,6 +55,8 @@ class Assembly:
     """Options whose glob matched no layer here."""
     names: tuple[str, ...]
     """Layer names, for "did you mean"."""
+    consumers: Mapping[str, tuple[int, str]]
+    """Per layer whose outputs its reader cuts into groups: how many, and the reader; none where the order is unknown."""
 
     @property
     def parameters(self) -> int:
@@ -74,12 +76,12 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
     names = tuple(conv.name for conv in found.convs)
     declared, notes, unmatched = _declared(settings.groups, names)
     try:
-        resolutions = resolve_groups(shapes, recorded=checkpoint.convs, declared=declared)
+        resolutions = resolve_groups(shapes, recorded=checkpoint.convs, declared=declared, ordered=checkpoint.ordered)
     except UsageError as error:
         raise error.located(path=checkpoint.path) from error
     layers = tuple(_conv_layers(found.convs, tensors, resolutions))
     if settings.fold_sign or settings.fold_scale:
-        layers = _folded(layers, tensors, shapes, settings)
+        layers = _folded(layers, tensors, NormNeighbours(shapes, ordered=checkpoint.ordered), settings)
     for flag, globs in (("--include", settings.include), ("--exclude", settings.exclude)):
         unmatched |= {GlobOption(flag, glob) for glob in globs if not _matches_any(glob, layers)}
     return Assembly(
@@ -95,6 +97,7 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
         notes=(*checkpoint.notes, *notes),
         unmatched=frozenset(unmatched),
         names=names,
+        consumers=consumer_groups(layers) if checkpoint.ordered else {},
     )
 
 
@@ -188,11 +191,10 @@ def _dtype_notes(tensor: TensorRef) -> tuple[str, ...]:
 def _folded(
     layers: tuple[ConvLayer, ...],
     tensors: Mapping[str, TensorRef],
-    shapes: Mapping[str, tuple[int, ...]],
+    norms: NormNeighbours,
     settings: Settings,
 ) -> tuple[ConvLayer, ...]:
     """Layers with the norms' signs and scales folded in where their place leaves no doubt; each says what was done."""
-    norms = NormNeighbours(shapes)
 
     def fold(layer: ConvLayer) -> ConvLayer:
         scale = input_scale = None

@@ -74,6 +74,8 @@ class Checkpoint:
     close: Callable[[], None] = field(default=_nothing, repr=False, compare=False)
     epoch: int | None = None
     """Number of the epoch (or step) at which it was saved, where the file says so."""
+    ordered: bool = True
+    """The tensors stand in the order of the network, made or run, or of their names; else neighbours say nothing."""
     others: Mapping[str, str] = field(default_factory=dict)
     """By tensor name: those of rank >= 3 that the file itself states to be no convolutions, and what they are."""
 

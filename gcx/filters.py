@@ -10,7 +10,6 @@ from gcx.assembly import Assembly, assemble, check_globs
 from gcx.conv_layer import ConvLayer
 from gcx.errors import CheckpointError, UsageError, printable
 from gcx.filter_bank import FilterBank
-from gcx.groups.neighbours import consumer_groups
 from gcx.pipeline import located, open_model, shown_path
 from gcx.settings import Settings
 
@@ -105,7 +104,7 @@ def _bank(path: str, layer: ConvLayer, assembly: Assembly, settings: Settings) -
 
 def _parts(layer: ConvLayer, assembly: Assembly, settings: Settings, notes: list[str]) -> tuple[int, str | None]:
     """How many parts there are, and the reading layer that they come from where it is not this layer."""
-    read_in = consumer_groups(assembly.layers).get(layer.name)
+    read_in = assembly.consumers.get(layer.name)
     if read_in is None:
         if settings.induced:
             notes.append("no layer reads it in groups, so it stands as one")

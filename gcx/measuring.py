@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from gcx import limits
 from gcx.assembly import Assembly
 from gcx.conv_layer import ConvLayer
-from gcx.groups.neighbours import consumer_groups
 from gcx.results import SIGNIFICANT, Coverage, LayerResult, ModelResult, SkippedLayer
 from gcx.settings import Settings
 from gcx.summary import summarise
@@ -48,7 +47,7 @@ def measure_model(path: str, format_: str, assembly: Assembly, settings: Setting
     Raises:
         CheckpointError: the bytes of a weight are damaged or gone.
     """
-    induced = consumer_groups(assembly.layers) if settings.induced else {}
+    induced = assembly.consumers if settings.induced else {}
     layers: list[LayerResult | SkippedLayer] = []
     states: dict[str, DeltaState] = {}
     for number, layer in enumerate(assembly.chosen):

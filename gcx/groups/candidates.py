@@ -90,6 +90,23 @@ def candidates(
     return sorted(best.values(), key=lambda candidate: (-candidate.score, candidate.groups))
 
 
+def without_order(shape: tuple[int, ...], handed: Collection[int]) -> list[Candidate]:
+    """The dense count, which is assumed, and behind it all for which some module hands on so many channels.
+
+    Args:
+        shape: (out_channels, in_channels/groups, *kernel_size).
+        handed: the channel counts that are handed on anywhere in the file.
+
+    >>> [candidate.groups for candidate in without_order((16, 16, 1, 1), {16, 32, 48})]
+    [1, 2]
+    """
+    out, per_group, *_kernel = shape
+    counts = {channels // per_group for channels in handed if channels % per_group == 0}
+    fitting = [groups for groups in counts if groups > 1 and out % groups == 0]
+    fitting.sort(key=lambda groups: (-prior(shape, groups), groups))
+    return [Candidate(groups, 0.0, None) for groups in (1, *fitting)]
+
+
 def _reads_outputs(depthwise: Candidate | None) -> bool:
     """Whether as many channels as a convolution has outputs come right before it, or enter its block."""
     return depthwise is not None and depthwise.source is not None and depthwise.source.kind in ("direct", "entry")

@@ -22,6 +22,8 @@ LEADS: dict[str, tuple[float | None, float]] = {
 """Pointwise groups come with a channel shuffle, and channels from nowhere may be an image's rows: never certain."""
 
 GOOD_SOURCE = 2.8
+REBUILT = 2.0
+"""How much more lead certainty asks for where the running order had to be put together again."""
 ALONE = 4.0
 """The lead of a count without rivals."""
 PLAUSIBLE = 5.0
@@ -33,31 +35,30 @@ SUMS_ROUND = 1e-9
 """Scores are sums of decimals: a lead of exactly .8 must not miss it by the last bit."""
 
 
-def confidence(
-    conv: Emitter, table: list[Candidate], known: Known, more: float = 0.0, *, alone: bool = False
-) -> Confidence:
-    """How sure the best candidate is, from its lead and from what it would be reading.
-
-    Args:
-        more: lead that is asked for beyond the usual.
-        alone: nothing else in the file could say what the convolution reads or is read by.
-    """
+def confidence(network: Network, conv: Emitter, table: list[Candidate], known: Known) -> Confidence:
+    """How sure the best candidate is, from its lead and from what it would be reading."""
     out, per_group, *kernel = conv.shape
     best = table[0]
     if out == 1:
         return "certain"
+    if network.order == "unknown":
+        return "ambiguous"
     if conv.index == 0 and best.groups == 1:
-        return _first(out, per_group, alone)
+        return _first(out, per_group, alone=len(network.emitters) == 1)
     certain, likely = LEADS[_case(best, per_group, prod(kernel) == 1)]
     lead = best.score - table[1].score if len(table) > 1 else ALONE
     doubtful = best.groups == 1 and _doubtful(best, table[1:], known)
+    more = REBUILT if network.order == "rebuilt" else 0.0
     if certain is not None and lead >= certain + more and not doubtful:
         return "certain"
     return "likely" if lead >= likely - SUMS_ROUND else "ambiguous"
 
 
-def _first(out: int, per_group: int, alone: bool) -> Confidence:
-    """The first convolution reads an image, or what nothing shows: (8, 2, 3, 3) is also four groups of two channels."""
+def _first(out: int, per_group: int, *, alone: bool) -> Confidence:
+    """The first convolution reads an image, or what nothing shows: (8, 2, 3, 3) is also four groups of two channels.
+
+    Alone in a file, nothing could say what it is read by either.
+    """
     if per_group not in IMAGE_PLANES:
         return "ambiguous" if alone else "likely"
     # Three planes could also be filtered each on its own: (3, 1, k, k) is then depthwise.
@@ -152,6 +153,10 @@ def _where(network: Network, source: Source) -> str:
 
 def _without_source(network: Network, conv: Emitter, best: Candidate) -> str:
     per_group = conv.shape[1]
+    if conv.shape[0] == 1 and network.order == "unknown":
+        return "has 1 filter, so 1 group"
+    if network.order == "unknown":
+        return f"reads {_channels(per_group)} per group; the file has no order of layers to tell how many, 1 is assumed"
     if conv.index == 0 and len(network.emitters) == 1:
         if per_group in IMAGE_PLANES:
             return f"reads {_channels(per_group)}, as of an image, so 1 group; nothing else in the file says more"

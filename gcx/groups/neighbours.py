@@ -24,8 +24,9 @@ class NormNeighbours:
     'b.bn'
     """
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """`shapes`: tensor name to shape of the whole checkpoint, in file order."""
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], *, ordered: bool = True) -> None:
+        """`shapes`: tensor name to shape of the whole checkpoint, in file order; not `ordered`, none has neighbours."""
+        self._ordered = ordered
         self._shapes = shapes
         self._modules = list(dict.fromkeys(_parent(name) for name in shapes))
         self._places = {module: place for place, module in enumerate(self._modules)}
@@ -41,7 +42,7 @@ class NormNeighbours:
     def _beside(self, layer: ConvLayer, step: int, channels: int) -> str | None:
         here = _parent(layer.tensor.name)
         place = self._places[here] + step
-        if not 0 <= place < len(self._modules):
+        if not self._ordered or not 0 <= place < len(self._modules):
             return None
         beside = self._modules[place]
         parts = (f"{beside}.{part}" for part in ("weight", "bias", "running_mean"))

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from gcx.extract import ConvWeight, Extraction, split_tensor_name
 
 EmitterKind = Literal["conv", "linear", "norm"]
+Order = Literal["kept", "rebuilt", "unknown"]
+"""The file's own; put together again from a file sorted by name; none, so that neighbours say nothing."""
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -64,17 +67,21 @@ class Network:
     """In file order."""
     by_path: dict[str, Emitter]
     """The convolutions by the path of their module."""
-    reordered: bool = False
-    """The order is not the file's, which was sorted by name."""
+    order: Order = "kept"
+
+    @cached_property
+    def handed(self) -> frozenset[int]:
+        """Every number of channels that some module hands on."""
+        return frozenset(emitter.channels for emitter in self.emitters)
 
 
-def build_network(shapes: Shapes, extraction: Extraction, *, reordered: bool = False) -> Network:
+def build_network(shapes: Shapes, extraction: Extraction, *, order: Order = "kept") -> Network:
     """Arrange a state dict's tensors as emitters in file order, over the tree of their names.
 
     Args:
         shapes: tensor name to shape, in file order.
         extraction: what `find_convolutions` made of the same shapes.
-        reordered: the order was put together again from a file sorted by name.
+        order: how far that order is the network's.
 
     Returns:
         The emitters; time and memory grow linearly with the number of tensors and the length of their names.
@@ -93,7 +100,7 @@ def build_network(shapes: Shapes, extraction: Extraction, *, reordered: bool = F
         if emitter is not None and not (emitter.kind == "norm" and node.first >= 0):
             emitters.append(emitter)
             _place(emitter)
-    return Network(emitters, {emitter.node.path: emitter for emitter in emitters if emitter.kind == "conv"}, reordered)
+    return Network(emitters, {emitter.node.path: emitter for emitter in emitters if emitter.kind == "conv"}, order)
 
 
 MOST_OF_A_NORM = 16

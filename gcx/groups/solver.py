@@ -10,10 +10,10 @@ from gcx.checkpoint import ConvSpec
 from gcx.errors import UsageError
 from gcx.extract import find_convolutions
 from gcx.groups.agreement import agree
-from gcx.groups.candidates import Candidate, candidates
+from gcx.groups.candidates import Candidate, candidates, without_order
 from gcx.groups.evidence import alternatives, confidence, divisors, is_guess, sentence
 from gcx.groups.levels import handed_on, opens_a_part
-from gcx.groups.network import Emitter, Network, Shapes, build_network
+from gcx.groups.network import Emitter, Network, Order, Shapes, build_network
 from gcx.groups.order import in_running_order
 from gcx.groups.resolution import Resolution
 from gcx.groups.sources import Known, find_sources
@@ -23,8 +23,6 @@ ROUNDS = 2
 """Once in file order, and once more with what the whole network has said."""
 FIRM_LEAD = 2.0
 UNRIVALLED = 4.0
-REORDERED = 2.0
-"""How much more lead certainty asks for where the running order had to be put together again."""
 
 MASKED = "a tensor shaped like the weight lies beside it; groups that a mask makes are not seen in the shapes"
 
@@ -43,6 +41,7 @@ def resolve_groups(
     *,
     recorded: Mapping[str, ConvSpec] | None = None,
     declared: Mapping[str, int] | None = None,
+    ordered: bool = True,
 ) -> dict[str, Resolution]:
     """Work out the groups of every convolution from the shapes of a whole state dict.
 
@@ -50,6 +49,7 @@ def resolve_groups(
         shapes: tensor name to shape, in file order.
         recorded: by module name, what the file itself states.
         declared: by module name, the groups that the user states.
+        ordered: the order of `shapes` is that of a network, or of its names; else nothing follows from it.
 
     Returns:
         A resolution for every convolution, by module name, in file order.
@@ -66,8 +66,9 @@ def resolve_groups(
     wanted = dict(declared or {})
     given: Shapes = {name: tuple(shape) for name, shape in shapes.items()}
     extraction = find_convolutions(given, stated)
-    plain = in_running_order(given)
-    network = build_network(plain, extraction, reordered=plain is not given)
+    plain = in_running_order(given) if ordered else given
+    order: Order = "unknown" if not ordered else "kept" if plain is given else "rebuilt"
+    network = build_network(plain, extraction, order=order)
     convs = {emitter.name: emitter for emitter in network.emitters if emitter.kind == "conv"}
     facts = {name: _Fact(spec.groups, spec.transposed) for name, spec in stated.items() if name in convs}
     inferred = _resolve(network, facts)
@@ -77,7 +78,7 @@ def resolve_groups(
         _check_declared(name, groups, inferred.get(name), convs.get(name))
         if inferred[name].source != "recorded":
             facts[name] = _Fact(groups, facts[name].transposed if name in facts else None, "declared")
-    resolved = _resolve(build_network(plain, extraction, reordered=plain is not given), facts)
+    resolved = _resolve(build_network(plain, extraction, order=order), facts)
     return {conv.name: _noted(resolved[conv.name], inferred[conv.name]) for conv in extraction.convs}
 
 
@@ -148,13 +149,14 @@ def _solve(
         groups = fact.groups if fact is not None else None
         if groups is not None or layout is not None or min(conv.shape) == 0:
             fixed[conv.index] = groups or (layout.groups if layout is not None else 1)
-    tables: dict[int, list[Candidate]] = {}
+    tables: dict[int, list[Candidate]] = {index: [Candidate(groups, 0.0, None)] for index, groups in fixed.items()}
+    free = [conv for conv in convs if conv.index not in fixed]
+    if network.order == "unknown":
+        return tables | {conv.index: without_order(conv.shape, network.handed) for conv in free}
     for number in range(ROUNDS):
         seen: set[int] = set()
         for emitter in network.emitters:
-            if emitter.index in fixed:
-                tables[emitter.index] = [Candidate(fixed[emitter.index], 0.0, None)]
-            elif emitter.kind == "conv":
+            if emitter.kind == "conv" and emitter.index not in fixed:
                 sources = find_sources(network, emitter, known)
                 before = _before(network, emitter)
                 opens = emitter.shape[1] == 1 and opens_a_part(network, emitter)
@@ -162,7 +164,6 @@ def _solve(
             if number == 0:
                 _learn(known, emitter, tables, layouts)
             seen.add(emitter.channels)
-        free = [conv for conv in convs if conv.index not in fixed]
         agree(free, tables)
         for conv in free:
             _learn(known, conv, tables, layouts)
@@ -218,13 +219,13 @@ def _resolution(
         return replace(result, source="assumed", confidence="ambiguous", evidence="the weight is empty")
     if layout is not None:
         return replace(result, confidence=layout.confidence, evidence=f"{layout.evidence}, {counted}")
-    alone = len(network.emitters) == 1
-    sure = confidence(conv, table, known, REORDERED if network.reordered else 0.0, alone=alone)
+    sure = confidence(network, conv, table, known)
     notes: tuple[str, ...] = ()
     if sure != "ambiguous" and _masked(conv):
         sure, notes = "likely", (MASKED,)
     others = () if sure == "certain" else alternatives(table)
-    if conv.index == 0 and sure != "certain" and not others:
+    unfed = conv.index == 0 or network.order == "unknown"
+    if unfed and sure != "certain" and not others:
         others = divisors(first)
     nothing_known = best.source is None and sure == "ambiguous"
     return replace(

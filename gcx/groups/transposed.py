@@ -42,7 +42,9 @@ def recognise(network: Network, conv: Emitter) -> Transposed | None:
         return None if groups is None else Transposed(groups, "certain", why)
     if first == second:
         return _by_name(conv)
-    if bias or second == 1 or (conv.index > 0 and handed_on(network, conv.index - 1) != first):
+    if network.order == "unknown" or bias or second == 1:
+        return None
+    if conv.index > 0 and handed_on(network, conv.index - 1) != first:
         return None
     return _by_next(network, conv)
 

@@ -19,6 +19,8 @@ from gcx.settings import Weights
 
 HEAD = 4096
 """Bytes that `Source.head` holds for recognition."""
+CURE = "download or save it again"
+"""What helps against damage."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def open_source(path: str) -> Source:
         if not stat.S_ISREG(status.st_mode):
             raise CheckpointError("is not a regular file", path=path, cure="save it to a file first")
         if status.st_size == 0:
-            raise CheckpointError("is empty", path=path, cure="download or save it again")
+            raise CheckpointError("is empty", path=path, cure=CURE)
         return Source(path, fd, status.st_size)
     except BaseException:
         os.close(fd)

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from gcx.errors import CheckpointError, printable
-
-CURE = "download or save it again"
+from gcx.readers.base import CURE
 
 _SPACE = re.compile(r"[ \t\n\r]*+")
 _TOKEN = re.compile(r'[ \t\n\r]*+(?:"(?:[^"\\\x00-\x1f]++|\\.)*+"|[\[\]{},:]|[-+.0-9A-Za-z]++)')

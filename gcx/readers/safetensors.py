@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gcx.checkpoint import Checkpoint, TensorRef
 from gcx.errors import CheckpointError, GcxError, LimitError
 from gcx.limits import RANK, SAFETENSORS_HEADER, TENSORS
-from gcx.readers.base import ReadOptions, Source
+from gcx.readers.base import CURE, ReadOptions, Source
 from gcx.readers.dtypes import COMPLEX, from_little_endian
 from gcx.readers.json_text import Scanner
 from gcx.readers.names import present, shard_note
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-CURE = "download or save it again"
 
 ENTRY_LENGTH = 4096
 """Characters of one tensor's entry; 64 axes of 20 digits take half of it."""

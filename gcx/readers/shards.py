@@ -10,8 +10,8 @@ from pathlib import Path
 from gcx.checkpoint import Checkpoint, TensorRef
 from gcx.errors import CheckpointError, GcxError, LimitError, printable
 from gcx.limits import INDEX_BYTES, SHARDS, TENSORS
-from gcx.readers.base import Reader, ReadOptions, Source, open_source
-from gcx.readers.json_text import CURE, Scanner
+from gcx.readers.base import CURE, Reader, ReadOptions, Source, open_source
+from gcx.readers.json_text import Scanner
 from gcx.readers.names import check_beside, present, shown_names
 from gcx.readers.safetensors import SafetensorsReader, tensors_of
 

@@ -292,6 +292,10 @@ def test_names_that_fall_together_stay_apart_and_theanos_order_is_not_guessed(wa
     _, checkpoint = opened(archive(made, data), watched, name="a.keras")
     assert "Theano" in checkpoint.tensors["same.weight"].unreadable
     assert checkpoint.tensors["same#2.weight"].unreadable is None
+    kernels = {"depthwise_kernel": SPREAD, "pointwise_kernel": MIX}
+    first = Made("SeparableConvolution2D", "sep", kernels, {"dim_ordering": "th"})
+    _, checkpoint = opened(archive(model(first)), watched)
+    assert all("Theano" in ref.unreadable for ref in checkpoint.tensors.values())
 
 
 def test_a_configuration_of_other_filters_is_not_believed(watched):
@@ -387,6 +391,122 @@ def test_what_keras_itself_saves(monkeypatch):
             specs = {key: spec.groups for key, spec in checkpoint.convs.items()}
             assert specs["inner/conv"] == (None if name.endswith("weights.h5") else 2)
             assert (specs["dw"], specs["up"], specs["sep/depthwise_kernel"]) == (8, 1, 16)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_names_of_ones_own_do_not_become_each_other(monkeypatch, watched):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+
+    class Own(keras.layers.Layer):
+        def build(self, shape):
+            self.kernel = self.add_weight(name="kernel", shape=(3, 3, 4, 8), initializer="normal")
+            self.others = [self.add_weight(name=name, shape=(8,)) for name in ("proj_W", "bias", "x_b", "weight")]
+
+        def call(self, x):
+            return x
+
+    given_in = keras.Input((8, 8, 4))
+    low_rank = keras.layers.Conv2D(4, 3, name="c")
+    net = keras.Model(given_in, Own(name="own")(low_rank(given_in)))
+    low_rank.enable_lora(2)
+    net.save("own.h5")
+    arrays, checkpoint = opened(Path("own.h5").read_bytes(), watched, name="own.h5")
+    assert "low-rank" in checkpoint.tensors["c.weight"].unreadable
+    kernel = keras.ops.convert_to_numpy(net.get_layer("own").kernel)
+    assert np.array_equal(arrays["own.weight"], channels_first(kernel))
+    assert {"own.proj_W", "own.bias", "own.x_b", "own#2.weight", "c.lora_kernel_b"} <= set(arrays)
+
+
+def test_names_like_those_of_keras_1_are_kept_where_they_would_become_one(watched):
+    def write(file):
+        file.attrs["layer_names"] = [b"own"]
+        group = file.create_group("own")
+        group.attrs["weight_names"] = [b"kernel:0", b"proj_W:0", b"kernel:0"]
+        group["kernel:0"], group["proj_W:0"] = STEM, numbers((8,))
+
+    arrays, _ = opened(hdf5(write), watched, name="own.h5")
+    assert list(arrays) == ["own.weight", "own.proj_W", "own#2.weight"]
+    assert np.array_equal(arrays["own.weight"], channels_first(STEM))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_each_of_several_files_holds_what_keras_put_into_it(monkeypatch):
+    """Keras cuts between the two kernels of one layer, and names a layer in the file where it begins only."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+    given_in = keras.Input((8, 8, 4))
+    sep = keras.layers.SeparableConv2D(64, 3, name="sep")
+    keras.Model(given_in, sep(given_in)).save_weights("net.weights.json", max_shard_size=1100 / 1024**3)
+    with pytest.raises(gcx.errors.CheckpointError, match="name one of its"):
+        gcx.layers("net.weights.json")
+    with read_checkpoint("net_00000.weights.h5") as checkpoint:
+        assert np.array_equal(
+            checkpoint.tensors["sep/depthwise_kernel.weight"].read(),
+            by_channel(keras.ops.convert_to_numpy(sep.depthwise_kernel)),
+        )
+    with read_checkpoint("net_00001.weights.h5") as checkpoint:
+        assert list(checkpoint.convs) == ["separable_conv2d/pointwise_kernel"]
+        assert np.array_equal(
+            checkpoint.tensors["separable_conv2d/pointwise_kernel.weight"].read(),
+            channels_first(keras.ops.convert_to_numpy(sep.pointwise_kernel)),
+        )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_where_keras_keeps_no_order_nothing_is_concluded_from_it(monkeypatch):
+    """Weights alone are sorted by class, and the layers of a model in code by attribute: no one feeds the next."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+    layers = keras.layers
+
+    def grouped(x, count, name):
+        x = layers.BatchNormalization()(layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2)(x))
+        return layers.BatchNormalization()(layers.Conv2D(16, 1, groups=count, name=name)(x))
+
+    given_in = keras.Input((16, 16, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(16, 3, padding="same", name="stem")(given_in))
+    net = keras.Model(given_in, grouped(grouped(x, 2, "two"), 4, "four"))
+
+    class InCode(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.after = layers.Conv2D(16, 1, groups=2)
+            self.blocks = [layers.DepthwiseConv2D(3, depth_multiplier=2), layers.BatchNormalization()]
+            self.stem = layers.Conv2D(16, 3)
+
+        def call(self, x):
+            x = self.stem(x)
+            for block in self.blocks:
+                x = block(x)
+            return self.after(x)
+
+    in_code = InCode()
+    in_code(np.zeros((1, 16, 16, 3), "float32"))
+    net.save("net.keras")
+    net.save("net.h5")
+    net.save_weights("net.weights.h5")
+    in_code.save("code.keras")
+    in_code.save_weights("code.weights.h5")
+    for name, recorded in {"net.weights.h5": [16, 16], "code.keras": [16], "code.weights.h5": [16]}.items():
+        found = gcx.layers(name).models[0].layers
+        assert [layer.groups for layer in found if layer.groups_from == "recorded"] == recorded
+        free = [layer for layer in found if layer.groups_from != "recorded"]
+        assert {(layer.groups_from, layer.groups_confidence) for layer in free} == {("assumed", "ambiguous")}
+        assert all("`" not in layer.groups_evidence and 2 in layer.groups_alternatives for layer in free)
+    for name in ("net.keras", "net.h5"):
+        with read_checkpoint(name) as checkpoint:
+            assert checkpoint.ordered
+
+
+def test_layers_that_are_listed_by_name_keep_their_order(watched):
+    _, checkpoint = opened(old_layout(NET, whole=False), watched, name="net.h5")
+    assert checkpoint.ordered
+    _, checkpoint = opened(new_layout(model(conv("c", STEM))), watched, name="one.weights.h5")
+    assert checkpoint.ordered, "one layer has an order"
+    custom = Made("Own", "own", parts={"layer": conv("conv", STEM)})
+    _, checkpoint = opened(archive(model(conv("c", STEM), custom)), watched)
+    assert checkpoint.ordered, "placed by its own configuration"
 
 
 def test_numpy_weights_are_refused_by_name(watched):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import numpy as np
 import pytest
+import torch
 from evil import Call, Ref, storage, tensor, zip_file
 from readers.opening import opened, refused
 
@@ -75,6 +77,25 @@ def test_a_scheme_that_is_not_known_is_not_measured(how, watched):
     arrays, checkpoint = opened(file(how), watched)
     assert arrays["w"] is None
     assert checkpoint.tensors["w"].unreadable == "is quantised in a way that is not understood"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_numbers_that_share_a_byte_are_left_out_and_the_rest_is_read(watched):
+    stream, weight = io.BytesIO(), torch.randn(4, 3, 3, 3)
+    table = torch.quantize_per_channel(torch.randn(5, 8), torch.ones(5), torch.zeros(5), 0, torch.quint4x2)
+    torch.save({"table": table, "conv.weight": weight}, stream)
+    arrays, checkpoint = opened(stream.getvalue(), watched)
+    assert np.array_equal(arrays["conv.weight"], weight.numpy())
+    ref = checkpoint.tensors["table"]
+    assert (ref.dtype, ref.shape) == ("quint4x2", (5, 8))
+    assert ref.unreadable == "holds quint4x2 numbers, several to a byte, which are not measured"
+
+
+@pytest.mark.parametrize("dtype", ["QUInt4x2Storage", "QUInt2x4Storage"])
+def test_sizes_of_what_shares_a_byte_may_not_lie_either(dtype, watched):
+    of = storage(6, "q", dtype)
+    assert opened(file(per_tensor(), of, (3, 4), (4, 1)), watched)[0]["w"] is None
+    assert "negative size" in refused(file(per_tensor(), of, (-1,), (1,)), watched)
 
 
 META = Call(Ref("torch._utils", "_rebuild_meta_tensor_no_storage"), Ref("torch", "float64"), (3,), (1,), False)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from gcx.errors import CheckpointError, LimitError
 from gcx.limits import KERAS_CONFIG, KERAS_LAYERS, KERAS_VALUES, NAME
-from gcx.readers.keras.window import CURE
+from gcx.readers.base import CURE
 
 Kind = Literal["conv", "transposed", "depthwise", "separable", "gates", "dense", "other"]
 """How a layer of Keras uses its kernel; "gates" is a ConvLSTM, whose kernels hold four gates; "other" has none."""

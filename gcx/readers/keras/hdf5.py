@@ -12,14 +12,24 @@ from dataclasses import dataclass, field, replace
 
 from gcx.errors import CheckpointError, LimitError, printable
 from gcx.limits import HDF5_METADATA, HDF5_OBJECTS, NESTING
+from gcx.readers.base import CURE
 from gcx.readers.keras.hdf5_data import Dataset, dataset_of
-from gcx.readers.keras.hdf5_types import NOWHERE, Attribute, attribute, damaged, texts_of, whole
-from gcx.readers.keras.window import CURE, Window
+from gcx.readers.keras.hdf5_links import links
+from gcx.readers.keras.hdf5_types import (
+    NOWHERE,
+    SAVE_AGAIN,
+    SHARED,
+    Attribute,
+    Message,
+    attribute,
+    damaged,
+    texts_of,
+    whole,
+)
+from gcx.readers.keras.window import Window
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-SAVE_AGAIN = "save it again with Keras"
-_SHARED = 2
-_ATTRIBUTE, _CONTINUATION, _SYMBOLS, _LINK, _LINK_INFO, _ATTRIBUTE_INFO = 0x0C, 0x10, 0x11, 0x06, 0x02, 0x15
+_ATTRIBUTE, _CONTINUATION, _ATTRIBUTE_INFO = 0x0C, 0x10, 0x15
 
 
 @dataclass(eq=False)
@@ -27,8 +37,7 @@ class Node:
     """A group or a dataset, with the texts of its attributes."""
 
     path: str
-    messages: list[tuple[int, int, bytes]]
-    """(type, flags, data)."""
+    messages: list[Message]
     file: Hdf5File
     members: dict[str, Node] = field(default_factory=dict)
     dataset: Dataset | None = None
@@ -40,7 +49,7 @@ class Node:
             CheckpointError: damaged, or kept in a way that is not read.
         """
         for kind, flags, data in self.messages:
-            if kind == _ATTRIBUTE and not flags & _SHARED:
+            if kind == _ATTRIBUTE and not flags & SHARED:
                 found = _named(data, name)
                 if found is not None:
                     return texts_of(found, self.file.heap_text)
@@ -114,7 +123,7 @@ class Hdf5File:
         waiting = [(root, 1)]
         while waiting:
             node, depth = waiting.pop()
-            for name, target in self._links(node):
+            for name, target in links(node.messages, self.metadata):
                 count += 1
                 if count > HDF5_OBJECTS:
                     raise LimitError(f"has more than {HDF5_OBJECTS} HDF5 objects, limit HDF5_OBJECTS")
@@ -141,7 +150,7 @@ class Hdf5File:
             node.messages = []
         return node
 
-    def _messages(self, address: int) -> Iterator[tuple[int, int, bytes]]:
+    def _messages(self, address: int) -> Iterator[Message]:
         head = self.metadata(address, min(24, max(0, self.window.size - address)))
         if head[:4] == b"OHDR":
             flags = whole(head, 5, 1)
@@ -155,7 +164,7 @@ class Hdf5File:
         else:
             damaged("no object where one belongs")
 
-    def _blocks(self, first: tuple[int, int], prefix: int, checksum: bool) -> Iterator[tuple[int, int, bytes]]:
+    def _blocks(self, first: tuple[int, int], prefix: int, checksum: bool) -> Iterator[Message]:
         """The messages of one object header, over its continuations; version 2 has short prefixes and checksums."""
         blocks, seen = [first], {first[0]}
         for begin, length in blocks:
@@ -182,60 +191,6 @@ class Hdf5File:
                 elif kind:
                     yield kind, flags, body
 
-    def _links(self, node: Node) -> Iterator[tuple[str, int]]:
-        """Names and addresses of what a group holds.
-
-        Raises:
-            CheckpointError: a link by name, within the file or out of it.
-        """
-        for kind, flags, data in node.messages:
-            if kind in (_SYMBOLS, _LINK, _LINK_INFO) and flags & _SHARED:
-                damaged("a group kept elsewhere")
-            if kind == _SYMBOLS:
-                yield from self._symbols(whole(data, 0, 8), whole(data, 8, 8))
-            elif kind == _LINK:
-                yield _link(data)
-            elif kind == _LINK_INFO and whole(data, 2 + 8 * (whole(data, 1, 1) & 1), 8) != NOWHERE:
-                raise CheckpointError("has HDF5 links in a fractal heap, which gcx does not read", cure=SAVE_AGAIN)
-
-    def _symbols(self, tree: int, heap: int) -> Iterator[tuple[str, int]]:
-        head = self.metadata(heap, 32)
-        if head[:4] != b"HEAP":
-            damaged("no names where a group has them")
-        names = self.metadata(whole(head, 24, 8), whole(head, 8, 8))
-        for leaf in self._leaves(tree):
-            head = self.metadata(leaf, 8)
-            if head[:4] != b"SNOD":
-                damaged("no entries where a group has them")
-            entries = self.metadata(leaf + 8, 40 * whole(head, 6, 2))
-            for at in range(0, len(entries), 40):
-                start = whole(entries, at, 8)
-                end = names.find(b"\0", start)
-                if start >= len(names) or end < 0:
-                    damaged("a name beyond its heap")
-                name = names[start:end].decode("utf-8", "replace")
-                if whole(entries, at + 16, 4) == 2:
-                    refuse_link(name, "symbolic")
-                yield name, whole(entries, at + 8, 8)
-
-    def _leaves(self, tree: int) -> Iterator[int]:
-        nodes, seen = [tree], {tree}
-        while nodes:
-            head = self.metadata(nodes[-1], 24)
-            if head[:5] != b"TREE\0":
-                damaged("no index where a group has one")
-            count = whole(head, 6, 2)
-            body = self.metadata(nodes.pop() + 24, 16 * count)
-            children = [whole(body, 16 * index + 8, 8) for index in range(count)]
-            if whole(head, 5, 1) == 0:
-                yield from children
-                continue
-            for child in reversed(children):
-                if child in seen:
-                    damaged("an index that leads back to itself")
-                seen.add(child)
-                nodes.append(child)
-
     def heap_text(self, address: int, number: int) -> bytes:
         """A text of variable length, by its collection and its number there."""
         if address not in self._heaps:
@@ -260,23 +215,3 @@ class Hdf5File:
             found[number] = data[at + 16 : at + 16 + size]
             at += 16 + -(-size // 8) * 8
         return found
-
-
-def _link(data: bytes) -> tuple[str, int]:
-    flags = whole(data, 1, 1)
-    at = 2
-    kind = whole(data, at, 1) if flags & 8 else 0
-    at += bool(flags & 8) + 8 * bool(flags & 4) + bool(flags & 16)
-    width = 1 << (flags & 3)
-    length = whole(data, at, width)
-    name = data[at + width : at + width + length].decode("utf-8", "replace")
-    if kind:
-        refuse_link(name, {1: "symbolic", 64: "external"}.get(kind, "unknown"))
-    return name, whole(data, at + width + length, 8)
-
-
-def refuse_link(name: str, kind: str) -> None:
-    raise CheckpointError(
-        f"has a link of the {kind} kind, '{printable(name, 60)}', which gcx does not follow",
-        cure="put the weights themselves into the file",
-    )

@@ -9,8 +9,9 @@ from itertools import product
 
 from gcx.errors import CheckpointError, LimitError
 from gcx.limits import HDF5_CHUNKS
+from gcx.readers.base import CURE
 from gcx.readers.keras.hdf5_types import NOWHERE, damaged, whole
-from gcx.readers.keras.window import CURE, Window
+from gcx.readers.keras.window import Window
 
 DEFLATE, SHUFFLE, CHECKSUM = 1, 2, 3
 """Filters that are undone here, by HDF5's numbers."""

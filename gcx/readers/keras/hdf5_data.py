@@ -11,7 +11,7 @@ from gcx.errors import CheckpointError, LimitError, printable
 from gcx.limits import HDF5_CHUNKS, INFLATE_RATIO, INFLATE_SLACK
 from gcx.readers.dtypes import from_little_endian, numpy_dtype
 from gcx.readers.keras.hdf5_chunks import CHECKSUM, DEFLATE, SHUFFLE, find_chunks, unpacked
-from gcx.readers.keras.hdf5_types import NOWHERE, NumberKind, damaged, number_kind, shape_of, whole
+from gcx.readers.keras.hdf5_types import NOWHERE, SHARED, NumberKind, damaged, number_kind, shape_of, whole
 from gcx.readers.keras.window import Window
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def dataset_of(messages: Sequence[tuple[int, int, bytes]], window: Window, path:
         if kind in found and kind in (_DATASPACE, _DATATYPE, _LAYOUT):
             damaged(f"'{printable(path, 60)}' has two shapes or places")
         found.setdefault(kind, data)
-        if flags & 2:
+        if flags & SHARED:
             shared.add(kind)
     if _LAYOUT not in found or _DATASPACE not in found or _DATATYPE not in found:
         return None

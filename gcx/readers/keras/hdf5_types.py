@@ -12,10 +12,15 @@ from typing import NoReturn
 
 from gcx.errors import CheckpointError, LimitError, printable
 from gcx.limits import RANK
-from gcx.readers.keras.window import CURE
+from gcx.readers.base import CURE
 
 NOWHERE = 2**64 - 1
 """The address of what is not stored."""
+SHARED = 2
+"""Flag of a message that is kept elsewhere."""
+SAVE_AGAIN = "save it again with Keras"
+Message = tuple[int, int, bytes]
+"""One of an object's header: (type, flags, data)."""
 
 
 def damaged(what: str) -> NoReturn:

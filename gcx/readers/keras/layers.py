@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from gcx.errors import CheckpointError, printable
 from gcx.limits import NAME
+from gcx.readers.base import CURE
 from gcx.readers.keras.config import WRAPPERS, LayerConfig, class_of_path, snake_case
 from gcx.readers.keras.hdf5 import Node
 from gcx.readers.keras.hdf5_data import Dataset
-from gcx.readers.keras.window import CURE
+from gcx.readers.keras.names import second_names
 
 _LISTS = ("layers", "_layer_checkpoint_dependencies")
 """Where a model's own layers lie: Keras's list of them, and what it was called up to 2.15."""
@@ -36,6 +38,12 @@ class Layer:
     """`about` comes from a configuration, and not from a path."""
     variables: list[tuple[str, Dataset]] = field(default_factory=list)
     """By name; by number where the layout has no names."""
+    placed: bool = True
+    """Its place among the layers is the model's; else the attributes' or the classes' names sort it."""
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """One of its configuration's settings; untrusted."""
+        return self.about.config.get(name, default) if self.about is not None else default
 
 
 def has_keras_layout(root: Node) -> bool:
@@ -78,7 +86,7 @@ def _new_layers(
         variables = [(key, one.dataset) for key, one in own.members.items() if one.dataset is not None]
         if variables:
             variables.sort(key=lambda pair: _numbered(pair[0]))
-            yield Layer(name, about, configured, variables)
+            yield Layer(name, about, configured, variables, placed=configured)
     # A model's own list first: it has an order, attributes have none.
     for key in sorted(node.members, key=lambda key: (key not in _LISTS, _numbered(key))):
         child = node.members[key]
@@ -156,6 +164,7 @@ def _texts(node: Node, name: str) -> list[str]:
 def _old_layers(top: Node, config: LayerConfig | None) -> Iterator[Layer]:
     configs = {layer.name: layer for layer in config.layers()} if config is not None else {}
     names = _texts(top, "layer_names")
+    first = (top.text("keras_version") or "1").startswith("1")  # as Keras itself tells them apart
     seen: set[int] = set()
     for name in [*names, "top_level_model_weights"]:
         group = top.child(name)
@@ -177,7 +186,8 @@ def _old_layers(top: Node, config: LayerConfig | None) -> Iterator[Layer]:
             layer = _old_owner(name, weight, configs.get(name), inside, len(owners) > 1)
             kept = found.setdefault(layer.name, layer)
             kept.variables.append((weight.rpartition("/")[2], node.dataset))
-        yield from found.values()
+        for layer in found.values():
+            yield replace(layer, variables=second_names(layer.variables)) if first else layer
 
 
 def _owner(weight: str) -> str:

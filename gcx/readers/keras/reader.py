@@ -8,12 +8,12 @@ from gcx.checkpoint import Checkpoint
 from gcx.errors import CheckpointError, GcxError
 from gcx.limits import KERAS_CONFIG
 from gcx.readers.archives import is_keras_archive
-from gcx.readers.base import ReadOptions, Source
+from gcx.readers.base import ReadOptions, Section, Source
 from gcx.readers.keras.config import LayerConfig, read_config
 from gcx.readers.keras.hdf5 import MAGIC, Hdf5File
 from gcx.readers.keras.layers import has_keras_layout, layers_of
 from gcx.readers.keras.weights import weights_of
-from gcx.readers.keras.window import Held, Part, Window
+from gcx.readers.keras.window import Held, Window
 from gcx.readers.names import no_moving_average
 from gcx.readers.torch.archive import Archive
 
@@ -90,7 +90,7 @@ def _window(archive: Archive) -> Window:
     if entry.method:
         return Held(archive.read(WEIGHTS))
     archive.read(WEIGHTS, 0, min(8, entry.size))
-    return Part(archive.source, entry.data, entry.size)
+    return Section.of(archive.source, entry.data, entry.size)
 
 
 def _checkpoint(
@@ -103,7 +103,8 @@ def _checkpoint(
         raise CheckpointError("is an HDF5 file that Keras did not write", cure=NOT_KERAS)
     if config is None and (text := root.text("model_config")) is not None:
         config = read_config(text)
-    weights = list(weights_of(layers_of(root, config)))
+    layers = list(layers_of(root, config))
+    weights = list(weights_of(layers))
     return Checkpoint(
         source.path,
         kind,
@@ -111,6 +112,7 @@ def _checkpoint(
         {weight.module: weight.spec for weight in weights if weight.spec is not None},
         tuple(_notes(config, "optimizer" in root.members or "optimizer_weights" in root.members)),
         close=source.close,
+        ordered=len(layers) < 2 or all(layer.placed for layer in layers),
         others={weight.ref.name: weight.other for weight in weights if weight.other is not None},
     )
 

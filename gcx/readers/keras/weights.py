@@ -1,8 +1,4 @@
-"""From the variables of Keras's layers to tensors in gcx's order, with what is stated about the convolutions.
-
-Keras stores (*kernel, in/groups, out); transposed (*kernel, out, in); depthwise (*kernel, in, multiplier), whose output
-channel c * multiplier + q is the q-th of input channel c. `data_format` is about activations only.
-"""
+"""The variables of Keras's layers as tensors by gcx's names, with what is stated about the convolutions."""
 
 from __future__ import annotations
 
@@ -10,21 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
-from math import prod
-from typing import TYPE_CHECKING, Any
 
 from gcx.checkpoint import ConvSpec, TensorRef
 from gcx.errors import CheckpointError, LimitError
 from gcx.limits import TENSORS
-from gcx.readers.dtypes import unreadable_tensor
+from gcx.readers.keras.axes import depthwise, reference, turned
 from gcx.readers.keras.config import Kind
 from gcx.readers.keras.hdf5_data import Dataset
 from gcx.readers.keras.layers import Layer
-from gcx.readers.keras.window import CURE
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from gcx.readers.keras.names import BY_NUMBER, names_by_shape, norm_names, without_number
 
 GATES = "its filters are those of four gates, input, forget, cell and output, one behind the other"
 THEANO = "is stored in the order of Keras 1 on Theano, which gcx does not read; save it again with Keras 2 or later"
@@ -32,19 +22,6 @@ LORA = "has a low-rank update (LoRA) beside it, which gcx does not add; save the
 
 _NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 """Keras's names of a norm's variables to those that gcx looks for."""
-_FIRST_NAMES = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
-_FIRST = re.compile(r".*_(W|b|gamma|beta|running_mean|running_std)(?:_\d+)?")
-"""Names that Keras 1 gave: `block1_conv1_W_1:0`."""
-_BY_NUMBER: dict[Kind | None, tuple[str, ...]] = {
-    "conv": ("kernel", "bias"),
-    "transposed": ("kernel", "bias"),
-    "depthwise": ("kernel", "bias"),
-    "separable": ("depthwise_kernel", "pointwise_kernel", "bias"),
-    "gates": ("kernel", "recurrent_kernel", "bias"),
-    "dense": ("kernel", "bias", "kernel_scale"),
-}
-_LONGEST = 33
-"""Of a kernel of a layer whose class is not known; what is longer is a table."""
 
 
 @dataclass(frozen=True)
@@ -63,27 +40,46 @@ def weights_of(layers: Iterable[Layer]) -> Iterator[Weight]:
 
     Raises:
         CheckpointError: groups that do not divide the kernel.
+        LimitError: more tensors than gcx allows.
     """
-    counts: Counter[str] = Counter()
-    names: set[str] = set()
+    layer_names, tensor_names = _Names(), _Names()
     for layer in layers:
-        name = layer.name or "model"
-        counts[name] += 1
-        if counts[name] > 1:
-            name = f"{name}#{counts[name]}"
-        for weight in _weights(replace(layer, name=name)):
-            if weight.ref.name in names:
-                raise CheckpointError("is there twice", tensor=weight.ref.name, cure=CURE)
-            names.add(weight.ref.name)
-            yield weight
-        if len(names) > TENSORS:
+        for weight in _weights(replace(layer, name=layer_names.free(layer.name or "model"))):
+            yield _called(weight, tensor_names)
+        if len(tensor_names) > TENSORS:
             raise LimitError(f"has more than {TENSORS} tensors, limit TENSORS")
+
+
+class _Names:
+    """Those that are taken; Keras lets layers share one, and two of its names may become one of gcx's."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def free(self, module: str, parameter: str = "") -> str:
+        """Take a name, numbered where it is taken; the module's part of it."""
+        found = module
+        while (name := found + parameter) in self._counts:
+            self._counts[module + parameter] += 1
+            found = f"{module}#{self._counts[module + parameter]}"
+        self._counts[name] = 1
+        return found
+
+
+def _called(weight: Weight, names: _Names) -> Weight:
+    parameter = weight.ref.name.removeprefix(weight.module)
+    module = names.free(weight.module, parameter)
+    return replace(weight, module=module, ref=replace(weight.ref, name=module + parameter))
 
 
 def _weights(layer: Layer) -> Iterator[Weight]:
     kind = layer.about.kind if layer.about is not None else None
     variables = _named(layer, kind)
     by_name = dict(variables)
+    policy = layer.setting("dtype")
     if kind is None:
         kind = _guessed(layer, by_name)
     for name, dataset in variables:
@@ -91,14 +87,10 @@ def _weights(layer: Layer) -> Iterator[Weight]:
         if rank >= 3 and kind != "other" and name.endswith("kernel"):
             yield _kernel(layer, name, dataset, kind, by_name)
         elif name == "kernel" and rank == 2 and kind in ("dense", None):
-            yield Weight(_reference(f"{layer.name}.weight", dataset, _turned, layer), layer.name)
+            yield Weight(reference(f"{layer.name}.weight", dataset, turned, policy), layer.name)
         else:
-            other = None
-            if rank >= 3:
-                other = _what(layer, name, kind)
-            yield Weight(
-                _reference(f"{layer.name}.{_NAMES.get(name, name)}", dataset, None, layer), layer.name, other=other
-            )
+            ref = reference(f"{layer.name}.{_NAMES.get(name, name)}", dataset, None, policy)
+            yield Weight(ref, layer.name, other=_what(layer, name, kind) if rank >= 3 else None)
 
 
 def _what(layer: Layer, name: str, kind: Kind | None) -> str | None:
@@ -112,56 +104,17 @@ def _what(layer: Layer, name: str, kind: Kind | None) -> str | None:
 
 def _named(layer: Layer, kind: Kind | None) -> list[tuple[str, Dataset]]:
     """The variables by Keras's names for them; a number where the file has none and the class does not tell."""
-    numbers = all(name.isdigit() for name, _ in layer.variables)
-    if not numbers:
-        return [(_plain(name), dataset) for name, dataset in layer.variables]
-    names = _BY_NUMBER.get(kind, ())
+    if not all(name.isdigit() for name, _ in layer.variables):
+        return [(without_number(name), dataset) for name, dataset in layer.variables]
+    names = BY_NUMBER.get(kind, ())
     shapes = [dataset.shape for _, dataset in layer.variables]
-    if kind is None:
-        names = _names_by_shape(shapes)
+    if kind is None and layer.variables[0][0] == "0":
+        names = names_by_shape(shapes)
     elif layer.about is not None and layer.about.class_name == "BatchNormalization":
-        names = _norm_names(layer, len(shapes))
-    return [
-        (names[index] if index < len(names) else f"variable{name}", dataset)
-        for index, (name, dataset) in enumerate(layer.variables)
-    ]
-
-
-def _plain(name: str) -> str:
-    name = re.sub(r":\d+$", "", name)
-    first = _FIRST.fullmatch(name)
-    return _FIRST_NAMES.get(first[1], first[1]) if first else name
-
-
-def _norm_names(layer: Layer, count: int) -> tuple[str, ...]:
-    config = layer.about.config if layer.about is not None and layer.configured else {}
-    scale = config.get("scale", count != 3) is not False
-    center = config.get("center", count != 2) is not False
-    return (*("gamma",) * scale, *("beta",) * center, "moving_mean", "moving_variance")
-
-
-def _names_by_shape(shapes: list[tuple[int, ...]]) -> tuple[str, ...]:
-    """For a layer of an unknown class whose variables have no names: a kernel with its bias, or a norm."""
-    vectors = all(len(shape) == 1 and shape == shapes[0] for shape in shapes)
-    if vectors and len(shapes) in (2, 4):
-        return ("gamma", "beta", "moving_mean", "moving_variance")[: len(shapes)]
-    rank = len(shapes[0])
-    if len(shapes) == 3 and 3 <= rank == len(shapes[1]) and len(shapes[2]) == 1:
-        first, second, bias = shapes
-        if first[-1] == second[-1] == bias[0] == 4 * second[-2] and first[:-2] == second[:-2]:
-            return _BY_NUMBER["gates"]
-    if 2 <= len(shapes) <= 3 and 3 <= rank == len(shapes[1]) and set(shapes[1][:-2]) == {1}:
-        first, second = shapes[:2]
-        if first[-1] * first[-2] == second[-2] and shapes[2:] in ([], [second[-1:]]):
-            return _BY_NUMBER["separable"]
-    alone = len(shapes) == 1 or (len(shapes) == 2 and len(shapes[1]) == 1)
-    biased = len(shapes) == 2 and shapes[1][:1] in _possible_biases(shapes[0])
-    kernel = 3 <= rank <= 5 and max(shapes[0][: rank - 2]) <= _LONGEST and (biased or rank > 3)
-    return ("kernel", "bias") if alone and (kernel or (rank == 2 and biased)) else ()
-
-
-def _possible_biases(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    return ((shape[-1],), (shape[-2],), (shape[-1] * shape[-2],)) if len(shape) >= 2 else ()
+        names = norm_names(layer.about.config if layer.configured else {}, len(shapes))
+    # Not by their place: of a layer's variables the first may lie in another file.
+    by_number = {str(number): name for number, name in enumerate(names)}
+    return [(by_number.get(name, f"variable{name}"), dataset) for name, dataset in layer.variables]
 
 
 def _guessed(layer: Layer, variables: dict[str, Dataset]) -> Kind | None:
@@ -175,9 +128,8 @@ def _guessed(layer: Layer, variables: dict[str, Dataset]) -> Kind | None:
     kernel, bias = variables.get("kernel"), variables.get("bias")
     if kernel is None or not 3 <= len(kernel.shape) <= 5:
         return None
-    config = layer.about.config if layer.about is not None else {}
-    size = config.get("kernel_size")
-    if config.get("filters") == kernel.shape[-1] and tuple(size if isinstance(size, list) else ()) == kernel.shape[:-2]:
+    size, filters = layer.setting("kernel_size"), layer.setting("filters")
+    if isinstance(size, list) and (*size, filters) == (*kernel.shape[:-2], kernel.shape[-1]):
         return "conv"
     ins, out = kernel.shape[-2:]
     if bias is not None and bias.shape == (ins * out,) and ins > 1 and ins * out != out:
@@ -189,74 +141,48 @@ def _guessed(layer: Layer, variables: dict[str, Dataset]) -> Kind | None:
 def _kernel(layer: Layer, name: str, dataset: Dataset, kind: Kind | None, beside: dict[str, Dataset]) -> Weight:
     several = kind in ("separable", "gates") or name not in ("kernel", "depthwise_kernel")
     module = f"{layer.name}/{name}" if several else layer.name
+    if name == "depthwise_kernel":
+        kind = "depthwise"
+    ref = reference(f"{module}.weight", dataset, depthwise if kind == "depthwise" else turned, layer.setting("dtype"))
     ins, out = dataset.shape[-2:]
-    if kind == "depthwise" or name == "depthwise_kernel":
-        ref = _reference(f"{module}.weight", dataset, _depthwise, layer)
-        return Weight(ref, module, ConvSpec(ins, False) if ins else None)
-    ref = _reference(f"{module}.weight", dataset, _turned, layer)
+    try:
+        return Weight(_described(ref, layer, kind, beside, out), module, _stated(layer, kind, ins, out))
+    except CheckpointError as error:
+        raise error.located(tensor=ref.name) from None
+
+
+def _described(ref: TensorRef, layer: Layer, kind: Kind | None, beside: dict[str, Dataset], out: int) -> TensorRef:
+    """With what is to be said about its numbers, or why they are not read."""
+    notes, why = ref.notes, ref.unreadable
     if kind == "gates":
-        ref = replace(ref, notes=(*ref.notes, GATES))
-    if layer.about is not None and layer.about.config.get("dim_ordering") == "th":
-        ref = replace(ref, unreadable=THEANO)
+        notes += (GATES,)
+    if kind == "conv" and not _believed(layer, out):
+        notes += (
+            f"the configuration states {layer.setting('filters')!s:.20} filters, so its groups were not believed",
+        )
+    if layer.setting("dim_ordering") == "th":
+        why = THEANO
     if "lora_kernel_a" in beside:
-        ref = replace(ref, unreadable=LORA)
+        why = LORA
+    return replace(ref, notes=notes, unreadable=why)
+
+
+def _stated(layer: Layer, kind: Kind | None, ins: int, out: int) -> ConvSpec | None:
+    """What the class states about a kernel, or the configuration; None where neither does."""
+    if kind == "depthwise":
+        return ConvSpec(ins, False) if ins else None
     if kind in ("transposed", "separable", "gates"):
-        return Weight(ref, module, ConvSpec(1, kind == "transposed"))
+        return ConvSpec(1, kind == "transposed")
     if kind != "conv":
-        return Weight(ref, module)
-    if not layer.configured or layer.about is None:
-        return Weight(ref, module, ConvSpec(None, False))
-    filters = layer.about.config.get("filters", out)
-    if filters != out:  # not what this configuration describes, so its groups say nothing either
-        note = f"the configuration states {filters!s:.20} filters, so its groups were not believed"
-        return Weight(replace(ref, notes=(*ref.notes, note)), module, ConvSpec(None, False))
-    groups = layer.about.config.get("groups", 1)
+        return None
+    if not layer.configured or not _believed(layer, out):
+        return ConvSpec(None, False)
+    groups = layer.setting("groups", 1)
     if type(groups) is not int or groups < 1 or out % groups:
-        raise CheckpointError(f"states {groups!s:.20} groups, which do not divide its {out} filters", tensor=ref.name)
-    return Weight(ref, module, ConvSpec(groups, False))
+        raise CheckpointError(f"states {groups!s:.20} groups, which do not divide its {out} filters")
+    return ConvSpec(groups, False)
 
 
-def _reference(name: str, dataset: Dataset, turn: Any, layer: Layer) -> TensorRef:
-    dtype = dataset.kind.dtype
-    if dtype is None and dataset.kind.opaque:
-        dtype = "bfloat16" if _is_bfloat16(layer, dataset) else None
-    shape = dataset.shape if turn is None else _shape_after(dataset.shape, turn)
-    why = dataset.unreadable
-    if dtype is None or why is not None:
-        why = why or "holds two-byte numbers that the file does not name"
-        return unreadable_tensor(name, dtype or "unknown", shape, why)
-    storage = ("hdf5", dataset.layout.address, dataset.layout.kind, shape) if dataset.layout.address else None
-    return TensorRef(name, dtype, shape, partial(_load, dataset, dtype, turn), storage)
-
-
-def _is_bfloat16(layer: Layer, dataset: Dataset) -> bool:
-    policy = layer.about.config.get("dtype") if layer.about is not None else None
-    if isinstance(policy, dict):
-        policy = policy.get("config")
-    named = policy.get("name") if isinstance(policy, dict) else policy
-    return dataset.label == "bfloat16" or named == "bfloat16"
-
-
-def _shape_after(shape: tuple[int, ...], turn: Any) -> tuple[int, ...]:
-    *kernel, ins, out = shape
-    return (ins * out, 1, *kernel) if turn is _depthwise else (out, ins, *kernel)
-
-
-def _load(dataset: Dataset, dtype: str, turn: Any) -> NDArray[Any]:
-    import numpy as np
-
-    array = dataset.load(dtype)
-    # In a row, so that sums are made in the order in which they are for the same weight from another file.
-    return array if turn is None else np.ascontiguousarray(turn(array))
-
-
-def _turned(array: NDArray[Any]) -> NDArray[Any]:
-    """(*kernel, a, b) to (b, a, *kernel): transposed ones come out as gcx and torch store them, (in, out, *kernel)."""
-    rank = array.ndim
-    return array.transpose(rank - 1, rank - 2, *range(rank - 2))
-
-
-def _depthwise(array: NDArray[Any]) -> NDArray[Any]:
-    """(*kernel, in, multiplier) to (in * multiplier, 1, *kernel), the filters of one input channel side by side."""
-    rank, kernel = array.ndim, array.shape[:-2]
-    return array.transpose(rank - 2, rank - 1, *range(rank - 2)).reshape(prod(array.shape[-2:]), 1, *kernel)
+def _believed(layer: Layer, out: int) -> bool:
+    """Whether the configuration describes this kernel; of another its groups say nothing."""
+    return not layer.configured or layer.setting("filters", out) == out

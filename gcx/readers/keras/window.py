@@ -1,4 +1,4 @@
-"""Where an HDF5 file lies: a file of its own, or a record of a `.keras` archive."""
+"""Where an HDF5 file lies: a file of its own, a part of a `.keras` archive, or in memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gcx.errors import CheckpointError
-from gcx.readers.base import Source
-
-CURE = "download or save it again"
+from gcx.readers.base import CURE
 
 
 class Window(Protocol):
@@ -26,19 +24,6 @@ class Window(Protocol):
 
 
 @dataclass(frozen=True)
-class Part:
-    """A run of bytes of a file, as an archive stores a record that it does not compress."""
-
-    source: Source
-    begin: int
-    size: int
-
-    def pread(self, offset: int, length: int) -> bytes:
-        _check(offset, length, self.size)
-        return self.source.pread(self.begin + offset, length)
-
-
-@dataclass(frozen=True)
 class Held:
     """Bytes in memory, as a compressed record becomes them; its size was bounded before."""
 
@@ -49,10 +34,6 @@ class Held:
         return len(self.data)
 
     def pread(self, offset: int, length: int) -> bytes:
-        _check(offset, length, len(self.data))
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise CheckpointError(f"is truncated: {length} bytes wanted at {offset} of {self.size}", cure=CURE)
         return self.data[offset : offset + length]
-
-
-def _check(offset: int, length: int, size: int) -> None:
-    if offset < 0 or length < 0 or offset + length > size:
-        raise CheckpointError(f"is truncated: {length} bytes wanted at {offset} of {size}", cure=CURE)

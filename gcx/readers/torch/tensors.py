@@ -150,10 +150,16 @@ def subclass(args: tuple[Any, ...]) -> Tensor:
     return _without_numbers("is of a tensor class of its own", args[1], args[2])
 
 
+PACKED = ("quint4x2", "quint2x4")
+
+
 def quantised(args: tuple[Any, ...]) -> Tensor:
     storage, offset, size, stride, how = args[:5]
     if type(storage) is not Storage or not storage.dtype.quantised:
         refuse("a quantised tensor without its storage")
+    if storage.dtype.name in PACKED:
+        why = f"holds {storage.dtype.name} numbers, several to a byte, which are not measured"
+        return Tensor(storage.dtype, sizes(size, "size"), unreadable=why)
     tensor = strided(storage.dtype, storage, offset, size, stride)
     scheme = how[0].full if type(how) is tuple and how and type(how[0]) is Global else ""
     if scheme == "torch.per_tensor_affine" and len(how) >= 3:

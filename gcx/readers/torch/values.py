@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-CURE = "download or save it again"
-"""What helps against damage."""
+from gcx.readers import base
+
+CURE = base.CURE
 
 
 class Global:
