@@ -56,7 +56,7 @@ class Assembly:
     names: tuple[str, ...]
     """Layer names, for "did you mean"."""
     consumers: Mapping[str, tuple[int, str]]
-    """Per layer whose outputs its reader cuts into groups: how many, and the reader; none where the order is unknown."""
+    """Per layer whose outputs its reader cuts into groups: how many, and the reader; empty where no order is known."""
 
     @property
     def parameters(self) -> int:

@@ -514,3 +514,17 @@ def test_numpy_weights_are_refused_by_name(watched):
         zipped.writestr("config.json", "{}")
         zipped.writestr("model.weights.npz", b"x")
     assert "weights in NumPy's format" in refused(Path("a.keras").read_bytes(), watched)
+
+
+def test_no_layer_reads_another_where_the_order_is_unknown():
+    """Induced groups and folded norms are read off the order, so a file without one has none."""
+    stem, reader = numbers((3, 3, 3, 32)), numbers((3, 3, 16, 48), 1)
+    whole = model(conv("conv2d", stem), conv("conv2d_1", reader, groups=2))
+    Path("net.keras").write_bytes(archive(whole))
+    Path("net.weights.h5").write_bytes(new_layout(whole))
+    options = {"groups": {"conv2d*1": 2, "conv2d": 1}, "induced": True}
+    (known, _), (unknown, _) = (
+        gcx.correlate(name, **options).models[0].measured for name in ("net.keras", "net.weights.h5")
+    )
+    assert known.induced_groups.consumer == "conv2d_1"
+    assert unknown.induced_groups is None
