@@ -298,7 +298,7 @@ def test_a_long_name_takes_no_longer_than_its_length(name):
     assert time.process_time() - before < 5
 
 
-@pytest.mark.parametrize("kind", ["masked", "weight norm", "spectral norm"])
+@pytest.mark.parametrize("kind", ["masked", "weight norm", "spectral norm", "rounded", "rounded with its norm"])
 def test_memory_stays_within_three_weights(kind):
     shape, one = (64, 64, 32, 32), np.ones
     arrays = {
