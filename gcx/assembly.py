@@ -11,21 +11,12 @@ from math import prod
 from gcx.checkpoint import Checkpoint, TensorRef
 from gcx.conv_layer import ConvLayer
 from gcx.errors import CheckpointError, UsageError
-from gcx.extract import ConvWeight, find_convolutions, split_tensor_name
+from gcx.extract import ConvWeight, find_convolutions
 from gcx.groups import Resolution, resolve_groups
 from gcx.groups.neighbours import NormNeighbours, consumer_groups
 from gcx.parametrizations import recombine
 from gcx.results import LeftOut
 from gcx.settings import Settings
-
-PARAMETRISED = {
-    "weight_v": "weight norm",
-    "original0": "a parametrization",
-    "original1": "a parametrization",
-    "original": "a parametrization",
-    "weight_orig": "spectral norm or pruning",
-}
-"""Parameters that are not the weight itself but a part of it, by name; of those that could not be put together."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +61,7 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
         UsageError: a declared count contradicts the file or does not divide the channels.
         CheckpointError: a norm that is folded cannot be read.
     """
-    tensors = recombine(checkpoint.tensors)
+    tensors = recombine(checkpoint.tensors, checkpoint.convs)
     shapes = {name: tensor.shape for name, tensor in tensors.items() if name not in checkpoint.others}
     found = find_convolutions(shapes, recorded=checkpoint.convs)
     names = tuple(conv.name for conv in found.convs)
@@ -165,19 +156,18 @@ def _conv_layers(
             groups_evidence=known.evidence,
             groups_alternatives=known.alternatives,
             transposed=known.transposed,
-            problem=_problem(tensor),
+            problem=_problem(tensor, conv),
             notes=(*known.notes, *tensor.notes, *_dtype_notes(tensor)),
         )
     return layers.values()
 
 
-def _problem(tensor: TensorRef) -> str | None:
+def _problem(tensor: TensorRef, conv: ConvWeight) -> str | None:
     """Why a weight cannot be measured, as far as its reference tells."""
-    part = PARAMETRISED.get(split_tensor_name(tensor.name)[1])
     if tensor.unreadable is not None:
         return tensor.unreadable
-    if part is not None:
-        return f"holds a part of the weight only ({part}); save the model with it removed"
+    if conv.part is not None:
+        return f"holds a part of the weight only ({conv.part.made_by}); save the model with it removed"
     if prod(tensor.shape) == 0:
         return "has no weights: an axis of length zero"
     return None

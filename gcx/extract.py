@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 
+from gcx.weight_parts import WeightPart, part_of_weight
+
 MOMENTS = frozenset(
     {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "acc_delta", "grad_avg"}
 )
@@ -48,6 +50,8 @@ class ConvWeight:
     tensor: str
     shape: tuple[int, ...]
     """As stored."""
+    part: WeightPart | None = None
+    """What it is a part of the weight for, if it is not the whole."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,14 @@ def find_convolutions(shapes: Mapping[str, tuple[int, ...]], recorded: Collectio
             continue
         module, parameter = split_tensor_name(tensor)
         name = module or tensor
+        part = part_of_weight(tensor, shapes)
         reason = None
         if tensor not in recorded and (name not in recorded or parameter not in _WEIGHT_WORDS):
-            reason = _why_not(tensor, parameter, shape, shapes)
+            reason = _why_not(tensor, parameter, part, shapes)
         if reason is None and name in convs:
             name = tensor
         if reason is None:
-            convs[name] = ConvWeight(name, tensor, tuple(shape))
+            convs[name] = ConvWeight(name, tensor, tuple(shape), part)
         else:
             left_out.append(LeftOut(tensor, tuple(shape), reason))
     return Extraction(tuple(convs.values()), tuple(left_out))
@@ -110,35 +115,31 @@ def split_tensor_name(tensor: str) -> tuple[str, str]:
     ('', 'kernel')
     """
     module, _, parameter = tensor.rpartition(".")
-    if module.endswith("parametrizations.weight"):
-        module = module.removesuffix("parametrizations.weight").removesuffix(".")
+    holder, _, _ = module.rpartition(".")
+    if f".{holder}".endswith(".parametrizations"):
+        module = holder.removesuffix("parametrizations").removesuffix(".")
     return module, parameter
 
 
-def _why_not(tensor: str, parameter: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """The reason why a tensor of rank >= 3 is no convolution weight; None if it is one."""
+def _why_not(tensor: str, parameter: str, part: WeightPart | None, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """The reason why a tensor of rank >= 3 is no convolution weight; None if it is one, or what stands for one."""
+    shape = tuple(shapes[tensor])
     if not MOMENTS.isdisjoint(tensor.split(".")):
         return "optimizer state"
     if len(shape) > 5:
         return f"rank {len(shape)}"
+    if part is not None:
+        return "magnitude of a weight-normalised weight" if part.magnitude else None
     prefix = tensor[: len(tensor) - len(parameter)]
-    if parameter in ("weight_g", "original0"):
-        return "magnitude of a weight-normalised weight"
-    if parameter == "weight_v" and prefix + "weight_g" in shapes:
-        return None
-    if parameter in ("original", "original1") and ".parametrizations.weight." in f".{tensor}":
-        return None
-    if parameter == "weight_orig":
-        return None
     words = re.split(r"[^a-z]+", parameter.lower())
     is_weight = not _WEIGHT_WORDS.isdisjoint(words)
     for word in words:
         if word in _REASON_OF_WORD:
             return _REASON_OF_WORD[word]
     partner = shapes.get(prefix + "weight")
-    if parameter != "weight" and partner is not None and tuple(partner) == tuple(shape):
+    if parameter != "weight" and partner is not None and tuple(partner) == shape:
         return "shaped like the weight beside it: a mask or a copy"
-    return _why_not_by_shape(prefix, is_weight, tuple(shape), shapes)
+    return _why_not_by_shape(prefix, is_weight, shape, shapes)
 
 
 def _why_not_by_shape(

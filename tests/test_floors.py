@@ -20,6 +20,7 @@ GROUND = {
     "results",
     "contract",
     "filter_bank",
+    "weight_parts",
 }
 WINGS = {"readers", "measures", "renderers"}
 JOINTS = {"extract", "groups", "parametrizations"}

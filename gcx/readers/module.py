@@ -6,23 +6,20 @@ torch is not imported here: whoever has a module has loaded it already.
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from gcx.checkpoint import Checkpoint, ConvSpec, TensorRef
 from gcx.errors import CheckpointError, printable
 from gcx.readers.base import ReadOptions
-from gcx.readers.live_tensors import live_reference, numbers_of
+from gcx.readers.effective_weights import effective_weight
+from gcx.readers.live_tensors import live_reference
 from gcx.readers.names import module_of, present, saved_epoch, shown_names
 from gcx.readers.torch.weight_sets import KNOWN
 
 _WRAPPER_CLASSES = frozenset({"DataParallel", "DistributedDataParallel", "OptimizedModule"})
 
-_PARTS = ("weight_g", "weight_v", "weight_u", "weight_orig", "weight_mask")
-"""What the older parametrisations of torch (weight norm, spectral norm, pruning) keep instead of a weight."""
 _DEEPEST = 4
 """Mappings within mappings that are searched for tensors."""
 _WRAPPED = 100
@@ -53,12 +50,13 @@ def from_module(module: Any) -> Checkpoint:
     specs: dict[str, ConvSpec] = {}
     for prefix, child in module.named_modules(remove_duplicate=False):
         dot = f"{prefix}." if prefix else ""
-        effective = _effective_weight(child)
+        effective = effective_weight(child)
         if effective is not None:
-            refs = _with_effective(refs, dot, child, effective)
+            refs = effective.put_into(refs, dot, child)
         spec = _spec(child)
         if spec is not None:
-            specs[f"{dot}weight"] = spec
+            held = (f"{dot}{own}" for own in ("weight", *child._parameters) if own.startswith("weight"))  # noqa: SLF001
+            specs[next((name for name in held if name in refs), f"{dot}weight")] = spec
     shown = shown_names(refs)
     return Checkpoint(
         _class_name(module),
@@ -153,64 +151,3 @@ def _spec(child: Any) -> ConvSpec | None:
     if type(groups) is int and groups > 0 and isinstance(transposed, bool) and hasattr(child, "kernel_size"):
         return ConvSpec(groups, transposed)
     return None
-
-
-def _effective_weight(child: Any) -> Callable[[], Any] | None:
-    """How to compute the weight that a child's forward uses, where that is not a tensor of its state dict."""
-    if "weight" in _parametrizations(child):
-        return partial(_parametrised, child)
-    for hook in getattr(child, "_forward_pre_hooks", {}).values():
-        if hasattr(hook, "apply_mask") and getattr(hook, "_tensor_name", None) == "weight":
-            return partial(hook.apply_mask, child)
-        if hasattr(hook, "compute_weight") and getattr(hook, "name", None) == "weight":
-            if type(hook).__name__ == "SpectralNorm":  # its power iteration would change the module
-                return partial(hook.compute_weight, child, do_power_iteration=False)
-            return partial(hook.compute_weight, child)
-    return None
-
-
-def _parametrizations(child: Any) -> Mapping[str, Any]:
-    # A module may answer any attribute (OptimizedModule does): only its own children count.
-    found: Mapping[str, Any] = getattr(child, "_modules", {}).get("parametrizations") or {}
-    return found
-
-
-def _parametrised(child: Any) -> Any:
-    """The weight as evaluation sees it: in training mode, spectral norm would take a step when it is looked at."""
-    parts = [part for part in _parametrizations(child)["weight"].modules() if part.training]
-    try:
-        for part in parts:
-            part.training = False
-        return child.weight
-    finally:
-        for part in parts:
-            part.training = True
-
-
-def _with_effective(
-    refs: dict[str, TensorRef], dot: str, child: Any, effective: Callable[[], Any]
-) -> dict[str, TensorRef]:
-    """Put the effective weight where the first of the tensors that make it up stood, and leave those out."""
-    weight = _without_gradient(effective)
-    ref = live_reference(f"{dot}weight", weight)
-    if ref is None:
-        return refs
-    ref = replace(
-        ref,
-        load=lambda: numbers_of(_without_gradient(effective)),
-        storage=("module", id(child)),
-        notes=(*ref.notes, "the effective weight, after its parametrisation"),
-    )
-    sources = {f"{dot}{part}" for part in _PARTS}
-    changed: dict[str, TensorRef] = {}
-    for name, old in refs.items():
-        if name in sources or name.startswith(f"{dot}parametrizations.weight."):
-            changed.setdefault(ref.name, ref)
-        elif name != ref.name:
-            changed[name] = old
-    return changed
-
-
-def _without_gradient(compute: Callable[[], Any]) -> Any:
-    with sys.modules["torch"].no_grad():
-        return compute()

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn.utils import parametrizations, prune
 
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, UsageError
@@ -101,50 +100,6 @@ def test_subclasses_of_convolutions_and_odd_attributes():
             self.weight = nn.Parameter(torch.zeros(2, 2, 1, 1))
 
     assert from_module(nn.Sequential(Same(4, 4, 1, groups=2), Shuffle())).convs == {"0": ConvSpec(2, False)}
-
-
-# --- parametrised weights: the effective one, under the plain name ---
-
-
-def parametrise(kind, conv):
-    if kind == "weight norm":
-        return parametrizations.weight_norm(conv)
-    if kind == "orthogonal":
-        return parametrizations.orthogonal(conv)
-    if kind == "spectral norm":
-        return parametrizations.spectral_norm(conv)
-    if kind == "old weight norm":
-        with pytest.warns(FutureWarning):
-            return nn.utils.weight_norm(conv)
-    if kind == "old spectral norm":
-        return nn.utils.spectral_norm(conv)
-    return prune.l1_unstructured(conv, "weight", 0.5)
-
-
-KINDS = ["weight norm", "orthogonal", "spectral norm", "old weight norm", "old spectral norm", "pruned"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_effective_weight_is_measured(kind):
-    torch.manual_seed(0)
-    conv = parametrise(kind, nn.Conv2d(4, 8, 3, groups=2))
-    model = nn.Sequential(nn.Conv2d(4, 4, 1), conv)
-    with torch.no_grad():
-        for parameter in conv.parameters():
-            parameter.mul_(1.5)  # what the old hooks computed at construction is stale now
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    checkpoint = from_module(model.train())
-    assert set(checkpoint.tensors) == {"0.weight", "0.bias", "1.weight", "1.bias"}
-    assert checkpoint.convs["1"] == ConvSpec(2, False)
-    ref = checkpoint.tensors["1.weight"]
-    assert "effective weight" in ref.notes[0]
-    found = ref.read()
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
-    assert model.training
-    assert all(module.training for module in model.modules())
-    model.eval()(torch.zeros(1, 4, 5, 5))
-    assert ref.shape == (8, 2, 3, 3)
-    assert np.array_equal(found, conv.weight.detach().numpy())
 
 
 # --- dtypes and odd tensors ---
