@@ -22,8 +22,9 @@ from gcx.limits import ONNX_GRAPH, SHARDS
 from gcx.readers.base import ReadOptions, Source, open_source
 from gcx.readers.dtypes import from_little_endian, from_varints, numpy_dtype, unreadable_tensor
 from gcx.readers.names import check_beside, module_of, no_moving_average, shown_names
-from gcx.readers.onnx_graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, Tensor, messages, read_graphs
+from gcx.readers.onnx_graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, messages, read_graphs
 from gcx.readers.onnx_quantised import Quantisation
+from gcx.readers.onnx_tensors import Tensor
 from gcx.readers.onnx_weights import ConvUse, conv_uses
 from gcx.readers.protobuf import BYTES, CURE, VARINT, Field, Wire
 

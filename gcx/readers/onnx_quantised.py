@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from gcx.readers.onnx_graph import DTYPES, Graph, Node, Tensor
+from gcx.readers.onnx_graph import Graph, Node
+from gcx.readers.onnx_tensors import DTYPES, Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, printable
-from gcx.readers.onnx_graph import DTYPES, Graph, Node, Tensor
+from gcx.readers.onnx_graph import Graph, Node
 from gcx.readers.onnx_quantised import WEIGHT_OF, Quantisation, quantisation
+from gcx.readers.onnx_tensors import DTYPES, Tensor
 
 PLAIN = {"Conv": False, "FusedConv": False, "ConvTranspose": True}
 """Operations whose second input is a convolution weight, and whether it is transposed."""
