@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, printable
 from gcx.readers.onnx_graph import Graph, Node
+from gcx.readers.onnx_names import Names, weight_name
 from gcx.readers.onnx_quantised import WEIGHT_OF, Quantisation, quantisation
 from gcx.readers.onnx_tensors import DTYPES, Tensor
 
 PLAIN = {"Conv": False, "FusedConv": False, "ConvTranspose": True}
 """Operations whose second input is a convolution weight, and whether it is transposed."""
 
-_WEIGHT_WORDS = ("weight", "weights", "kernel", "kernels", "filter", "filters")
 _FLOATS = ("float64", "float32", "float16")
 _STEPS = 16
 """Nodes between a stored tensor and the convolution that uses it."""
@@ -70,9 +69,8 @@ def conv_uses(graphs: Sequence[Graph]) -> tuple[list[ConvUse], tuple[str, ...]]:
             key = (id(found.tensor), found.steps)
             nodes.setdefault(key, []).append(node)
             founds.setdefault(key, found)
-    used = {id(found.tensor) for found in founds.values()}
-    taken = {tensor.name for graph in graphs for tensor in graph.tensors.values() if id(tensor) not in used}
-    uses = [_use(founds[key], users, taken) for key, users in nodes.items()]
+    names = Names(name for graph in graphs for name in graph.tensors)
+    uses = [_use(founds[key], users, names) for key, users in nodes.items()]
     notes: tuple[str, ...] = ()
     if nowhere:
         more = f" and {len(nowhere) - 3} more" if len(nowhere) > 3 else ""
@@ -111,12 +109,10 @@ def _weight(graph: Graph, node: Node, name: str) -> _Found | str:
     return "computed in many steps"
 
 
-def _use(found: _Found, users: list[Node], taken: set[str]) -> ConvUse:
+def _use(found: _Found, users: list[Node], names: Names) -> ConvUse:
     tensor = found.tensor
-    name = _weight_name(tensor.name, users[0], found.constant)
-    if name != tensor.name or found.constant or (found.steps and len(users) and name not in taken):
-        name = _free(name, taken)
-    taken.add(name)
+    name = weight_name(tensor.name, users[0], called=not found.constant)
+    name = names.give(name, "" if found.constant else tensor.name)
     shape, dtype = tensor.shape, tensor.dtype
     unreadable: str | None = None
     notes: tuple[str, ...] = ()
@@ -143,40 +139,3 @@ def _use(found: _Found, users: list[Node], taken: set[str]) -> ConvUse:
         stated = ", ".join(str(node.group) for node in users[:8])
         notes += (f"{len(users)} convolutions use this weight with different groups: {stated}",)
     return ConvUse(name, tensor, found.steps, spec, dtype, shape, unreadable, notes)
-
-
-def _weight_name(name: str, node: Node, constant: bool) -> str:
-    """The tensor's own name where it says something, else the convolution's, as a module's weight."""
-    if constant or not name or re.fullmatch(r"(?:\w+::\w*_?)?\d+", name):
-        name = module_path(node) or name or "constant"
-    return name if name.rpartition(".")[2] in _WEIGHT_WORDS else f"{name}.weight"
-
-
-def module_path(node: Node) -> str:
-    """The module that an exporter wrote into a node's name: torch writes one part per call, the containers repeated.
-
-    >>> module_path(Node("Conv", "/layer1/layer1.0/conv1/Conv"))
-    'layer1.0.conv1'
-    >>> module_path(Node("Conv", "Conv_12"))
-    'Conv_12'
-    """
-    parts = [part for part in node.name.split("/") if part]
-    if len(parts) > 1 and re.fullmatch(re.escape(node.op) + r"(_\d+)?", parts[-1]):
-        parts.pop()
-    path: list[str] = []
-    for part in parts:
-        if path and part.startswith(path[-1] + "."):
-            path[-1] = part
-        else:
-            path.append(part)
-    return ".".join(path)
-
-
-def _free(name: str, taken: set[str]) -> str:
-    if name not in taken:
-        return name
-    stem, _, last = name.rpartition(".")
-    number = 2
-    while f"{stem}#{number}.{last}" in taken:
-        number += 1
-    return f"{stem}#{number}.{last}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from torch import nn
 
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, GcxError, LimitError
-from gcx.readers import dtypes, onnx_graph, protobuf
+from gcx.readers import dtypes, onnx_graph, onnx_names, protobuf
 from gcx.readers import onnx as reader_module
 from gcx.readers.base import ReadOptions, open_source
 from gcx.readers.onnx import OnnxReader
@@ -233,6 +234,16 @@ def test_names_that_fall_together_stay_apart():
     _, numbers = read(model([conv("1", name="a"), conv("2", name="a")], tensors))
     assert list(numbers) == ["a#2.weight", "a#3.weight", "a.weight"]
     assert np.array_equal(numbers["a.weight"], tensors["a.weight"])
+
+
+def test_one_weight_used_in_two_ways_is_two_layers():
+    array = weight(4, 2, 3, 3)
+    turned = helper.make_node("Transpose", ["w.weight"], ["t"], perm=[0, 1, 3, 2])
+    nodes = [turned, conv("w.weight", group=2), conv("t")]
+    checkpoint, numbers = read(model(nodes, {"w.weight": array}))
+    assert np.array_equal(numbers["w.weight"], array)
+    assert np.array_equal(numbers["w#2.weight"], array.transpose(0, 1, 3, 2))
+    assert checkpoint.convs == {"w": ConvSpec(2, False), "w#2": ConvSpec(1, False)}
 
 
 def test_a_weight_through_identity_cast_and_transpose():
@@ -546,6 +557,44 @@ def test_memory_is_that_of_one_tensor_not_of_the_file():
             peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 2_500_000 < len(data) / 4
+
+
+def seconds(proto) -> float:
+    started = time.process_time()
+    read(proto)
+    return time.process_time() - started
+
+
+def test_time_does_not_go_with_the_square_of_weights_that_are_called_alike():
+    constant = numpy_helper.from_array(weight(1, 1, 1))
+
+    def alike(count):
+        constants = [helper.make_node("Constant", [], [f"c{number}"], value=constant) for number in range(count)]
+        return model([*constants, *(conv(f"c{number}", name="a") for number in range(count))], {})
+
+    _, numbers = read(alike(3))
+    assert list(numbers) == ["a.weight", "a#2.weight", "a#3.weight"]
+    assert seconds(alike(8000)) < 6 * seconds(alike(2000)) + 0.5
+
+
+def test_time_does_not_go_with_the_square_of_a_name():
+    assert seconds(model([conv("a::" + "1" * 60_000 + "!")], {"a::" + "1" * 60_000 + "!": weight(1, 1, 1)})) < 1
+
+
+def test_names_that_are_made_of_one_long_name_have_a_limit(monkeypatch):
+    monkeypatch.setattr(onnx_names, "NAMES", 2000)
+    name = "n" * 400 + ".weight"
+
+    def used(ways):
+        casts = [
+            helper.make_node("Cast", [f"{way}.{step}" if step else name], [f"{way}.{step + 1}"], to=1)
+            for way in range(ways)
+            for step in range(way)
+        ]
+        return model([*casts, *(conv(f"{way}.{way}" if way else name) for way in range(ways))], {name: weight(1, 1, 1)})
+
+    assert len(read(used(4))[1]) == 4
+    assert "limit NAMES" in str(refusal(used(6)))
 
 
 def test_empty_nodes_do_not_multiply_in_memory(monkeypatch):
