@@ -153,7 +153,8 @@ def _weight_reference(use: ConvUse, stores: _Stores) -> TensorRef:
     parts: dict[int, TensorRef] = {}
     if use.unreadable is None:
         quantised = (step for step in use.steps if isinstance(step, Quantisation))
-        parts = {id(part): stores.reference(part.name, part) for step in quantised for part in step.parts}
+        tensors = (part.tensor for step in quantised for part in step.parts)
+        parts = {id(tensor): stores.reference(tensor.name, tensor) for tensor in tensors}
     return replace(
         stored,
         dtype=use.dtype,
@@ -170,7 +171,8 @@ def _through(stored: TensorRef, use: ConvUse, parts: Mapping[int, TensorRef]) ->
     array = stored.load()
     for step in use.steps:
         if isinstance(step, Quantisation):
-            array = step.apply(array, *(parts[id(part)].load() for part in step.parts))
+            scale, zero = (None if part is None else parts[id(part.tensor)].load() for part in (step.scale, step.zero))
+            array = step.apply(array, scale, zero)
         else:
             array = array.astype(numpy_dtype(step)) if isinstance(step, str) else array.transpose(step)
     return array

@@ -84,6 +84,26 @@ def test_a_float_weight_that_is_rounded_and_back(channels):
     assert checkpoint.tensors[f"{name}.weight"].notes == ("rounded to levels of int8 and back (QuantizeLinear)",)
 
 
+@pytest.mark.parametrize("zero", [integers(np.int8, 8).astype(np.int32), np.full(8, 300, np.int32)])
+def test_scales_and_zero_points_that_are_cast_on_the_way(zero):
+    tensors = {"w": RNG.standard_normal((8, 2, 3, 3)).astype(np.float32), "s": scales(8, dtype=np.float64), "z": zero}
+    nodes = [
+        node("Cast", ["z"], "z8", to=TensorProto.INT8),
+        node("Cast", ["s"], "s32", to=TensorProto.FLOAT),
+        node("QuantizeLinear", ["w", "s32", "z8"], "q", axis=0),
+        node("DequantizeLinear", ["q", "s32", "z8"], "d", axis=0),
+    ]
+    checkpoint, numbers = read(model([*nodes, conv("d", group=2)], tensors))
+    assert numbers["w.weight"].tobytes() == reference(nodes, tensors, "d").tobytes()
+    assert checkpoint.convs == {"w": ConvSpec(2, False)}
+
+
+def test_a_zero_point_that_is_rounded_from_floats_is_not_guessed():
+    nodes = [node("Cast", ["z"], "z8", to=TensorProto.INT8), node("DequantizeLinear", ["q", "s", "z8"], "w"), conv("w")]
+    tensors = {"q": STORED, "s": np.float32(1), "z": np.float32(300.5)}
+    assert "zero point is not stored" in read(model(nodes, tensors))[0].tensors["q.weight"].unreadable
+
+
 def test_qlinearconv_takes_its_weight_scale_and_zero_point():
     tensors = {"q": integers(np.uint8, 8, 2, 3, 3), "s": scales(8), "z": integers(np.uint8, 8)}
     tensors |= {"x1": np.float32(1), "x0": np.uint8(0)}
@@ -141,6 +161,8 @@ STORED = integers(np.int8, 8, 2, 3, 3)
         ({"s": scales(8, 2), "z": np.int8(0)}, {"axis": 0}, "do not fit"),
         ({"s": scales(8), "z": integers(np.int8, 8)}, {"axis": 4}, "axis that it does not have: 4"),
         ({"s": scales(8), "z": integers(np.int8, 8)}, {"axis": -5}, "axis that it does not have: -5"),
+        ({"s": scales(8), "z": np.int8(3)}, {"axis": 0}, "zero points are of shape (), its scales (8,)"),
+        ({"s": scales(), "z": integers(np.int8, 8)}, {"axis": 0}, "zero points are of shape (8,), its scales ()"),
         ({"s": scales(0), "z": integers(np.int8, 0)}, {"axis": 0}, "do not fit"),
         ({"z": np.int8(0)}, {}, "its scale is not stored"),
         ({"s": scales()}, {}, "its zero point is not stored"),
