@@ -6,24 +6,22 @@ of a hundred megabytes becomes gigabytes in it; a parser that looks for a few fi
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcx.checkpoint import Checkpoint, TensorRef
-from gcx.errors import CheckpointError, GcxError, LimitError, printable
-from gcx.limits import ONNX_GRAPH, SHARDS
-from gcx.readers.base import ReadOptions, Source, open_source
-from gcx.readers.dtypes import from_little_endian, from_varints, numpy_dtype, unreadable_tensor
-from gcx.readers.names import check_beside, module_of, no_moving_average, shown_names
+from gcx.errors import CheckpointError, GcxError, LimitError
+from gcx.limits import ONNX_GRAPH
+from gcx.readers.base import ReadOptions, Source
+from gcx.readers.dtypes import numpy_dtype
+from gcx.readers.names import module_of, no_moving_average, shown_names
 from gcx.readers.onnx_graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, messages, read_graphs
 from gcx.readers.onnx_quantised import Quantisation
+from gcx.readers.onnx_stores import Stores
 from gcx.readers.onnx_tensors import Tensor
 from gcx.readers.onnx_weights import ConvUse, conv_uses
 from gcx.readers.protobuf import BYTES, CURE, VARINT, Field, Wire
@@ -105,7 +103,7 @@ def _read(source: Source, options: ReadOptions, stack: ExitStack) -> Checkpoint:
     if len(mains) != 1:
         raise CheckpointError(f"is an ONNX model with {len(mains)} graphs", cure=CURE)
     graphs = read_graphs(wire, mains[0])
-    stores = _Stores(source, stack)
+    stores = Stores(source, stack)
     uses, notes = conv_uses(graphs)
     refs = _references(graphs, uses, stores)
     shown = shown_names(refs)
@@ -116,7 +114,7 @@ def _read(source: Source, options: ReadOptions, stack: ExitStack) -> Checkpoint:
     return Checkpoint(source.path, "onnx", tensors, specs, notes)
 
 
-def _references(graphs: Iterable[Graph], uses: Iterable[ConvUse], stores: _Stores) -> dict[str, TensorRef]:
+def _references(graphs: Iterable[Graph], uses: Iterable[ConvUse], stores: Stores) -> dict[str, TensorRef]:
     """The convolution weights and all other stored tensors by name, in the order in which nodes use them."""
     by_tensor: dict[int, list[ConvUse]] = {}
     for use in uses:
@@ -148,7 +146,7 @@ def _in_order_of_use(graphs: Iterable[Graph]) -> Iterator[Tensor]:
         yield from graph.tensors.values()
 
 
-def _weight_reference(use: ConvUse, stores: _Stores) -> TensorRef:
+def _weight_reference(use: ConvUse, stores: Stores) -> TensorRef:
     stored = stores.reference(use.name, use.tensor)
     parts: dict[int, TensorRef] = {}
     if use.unreadable is None:
@@ -176,73 +174,3 @@ def _through(stored: TensorRef, use: ConvUse, parts: Mapping[int, TensorRef]) ->
         else:
             array = array.astype(numpy_dtype(step)) if isinstance(step, str) else array.transpose(step)
     return array
-
-
-class _Stores:
-    """The model file and the files of external data beside it; each is opened once."""
-
-    def __init__(self, source: Source, stack: ExitStack):
-        self._source = source
-        self._stack = stack
-        self._beside: dict[str, Source] = {}
-
-    def reference(self, name: str, tensor: Tensor) -> TensorRef:
-        storage = ("onnx", tensor.location, tensor.start, tensor.shape)
-        if tensor.unreadable is not None:
-            return unreadable_tensor(name, tensor.dtype, tensor.shape, tensor.unreadable)
-        source = self._source
-        if tensor.location is not None:
-            source = self._open(tensor.location)
-            if tensor.start + tensor.length > source.size:
-                raise CheckpointError(
-                    f"needs bytes {tensor.start} to {tensor.start + tensor.length} of external data"
-                    f" '{printable(tensor.location, 100)}', which has {source.size}",
-                    tensor=name,
-                    cure=CURE,
-                )
-        return TensorRef(
-            name, tensor.dtype, tensor.shape, partial(_load, source, tensor), storage if tensor.length else None
-        )
-
-    def _open(self, location: str) -> Source:
-        if location in self._beside:
-            return self._beside[location]
-        if len(self._beside) >= SHARDS:
-            raise LimitError(f"names more than {SHARDS} files of external data, limit SHARDS")
-        check_beside(location, "external data")
-        path = str(Path(self._source.path).parent / location)
-        try:
-            source = open_source(path)
-        except CheckpointError as error:
-            if error.what != "no such file":
-                raise
-            raise CheckpointError(
-                f"external data '{printable(location, 100)}' is missing", cure="put it into the folder of the model"
-            ) from None
-        self._stack.callback(source.close)
-        _refuse_link(path, source)
-        self._beside[location] = source
-        return source
-
-
-def _refuse_link(path: str, source: Source) -> None:
-    """A model that comes with a link in its folder could have any file read as its weights."""
-    try:
-        here = os.lstat(path)
-    except OSError as error:
-        raise CheckpointError("changed while it was read", path=path) from error
-    opened = os.fstat(source.fd)
-    if stat.S_ISLNK(here.st_mode) or (here.st_ino, here.st_dev) != (opened.st_ino, opened.st_dev):
-        raise CheckpointError(
-            "is a symbolic link, which external data may not be", path=path, cure="copy the file there"
-        )
-
-
-def _load(source: Source, tensor: Tensor) -> NDArray[Any]:
-    data = source.pread(tensor.start, tensor.length)
-    if not tensor.varints:
-        return from_little_endian(data, tensor.dtype, tensor.shape)
-    try:
-        return from_varints(data, tensor.dtype, tensor.shape)
-    except GcxError as error:
-        raise error.located(path=source.path) from None

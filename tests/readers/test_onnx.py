@@ -22,7 +22,7 @@ from torch import nn
 
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, GcxError, LimitError
-from gcx.readers import dtypes, onnx_graph, onnx_names, protobuf
+from gcx.readers import dtypes, onnx_graph, onnx_names, onnx_stores, protobuf
 from gcx.readers import onnx as reader_module
 from gcx.readers.base import ReadOptions, open_source
 from gcx.readers.onnx import OnnxReader
@@ -390,7 +390,7 @@ def test_external_data_elsewhere_is_never_opened(tmp_path, location, monkeypatch
     external(tmp_path)
     path, _ = external(tmp_path / "in", location)
     opened = []
-    monkeypatch.setattr(reader_module, "open_source", lambda path: opened.append(path) or open_source(path))
+    monkeypatch.setattr(onnx_stores, "open_source", lambda path: opened.append(path) or open_source(path))
     with pytest.raises(CheckpointError, match="not a plain file name"):
         read_path(path)
     assert opened == []
@@ -696,16 +696,16 @@ def test_packed_numbers_count_against_the_budget():
 
 def test_files_of_external_data_have_a_limit(tmp_path, monkeypatch):
     path, _ = external(tmp_path)
-    monkeypatch.setattr(reader_module, "SHARDS", 1)
+    monkeypatch.setattr(onnx_stores, "SHARDS", 1)
     read_path(path)
-    monkeypatch.setattr(reader_module, "SHARDS", 0)
+    monkeypatch.setattr(onnx_stores, "SHARDS", 0)
     with pytest.raises(LimitError, match="limit SHARDS"):
         read_path(path)
 
 
 def test_external_data_that_goes_away_while_it_is_opened(tmp_path, monkeypatch):
     path, _ = external(tmp_path)
-    monkeypatch.setattr(reader_module, "open_source", lambda path: (open_source(path), os.unlink(path))[0])
+    monkeypatch.setattr(onnx_stores, "open_source", lambda path: (open_source(path), os.unlink(path))[0])
     with pytest.raises(CheckpointError, match="changed while it was read"):
         read_path(path)
 
