@@ -6,7 +6,7 @@ of a hundred megabytes becomes gigabytes in it; a parser that looks for a few fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,7 @@ from gcx.readers.base import ReadOptions, Source
 from gcx.readers.dtypes import numpy_dtype
 from gcx.readers.names import module_of, no_moving_average, shown_names
 from gcx.readers.onnx_graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, messages, read_graphs
-from gcx.readers.onnx_quantised import Quantisation
+from gcx.readers.onnx_quantised import Quantisation, quantiser_parts
 from gcx.readers.onnx_stores import Stores
 from gcx.readers.onnx_tensors import Tensor
 from gcx.readers.onnx_weights import ConvUse, conv_uses
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _MODEL_FIELDS = {1: VARINT, 5: VARINT} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), BYTES)
 """Of a ModelProto: number to wire type."""
 _GRAPH_FIELDS = (1, 2, 5, 10, 11, 12, 13, 14, 15, 16)
+_WEIGHT = 3
+"""Axes of a convolution's weight at least."""
 _SEVERAL = 1000
 """Fields of a model that are looked at to recognise it."""
 
@@ -59,7 +61,7 @@ class OnnxReader:
         return first is not None and 1 in seen and seen[1].value < 1000 and first.number in _GRAPH_FIELDS
 
     def read(self, source: Source, options: ReadOptions) -> Checkpoint:
-        """Parse the graph; every stored tensor is listed, and every convolution states its groups.
+        """Parse the graph; all stored tensors but scales and zero points are listed; convolutions state their groups.
 
         Raises:
             CheckpointError: a damaged message, a tensor that does not fit its bytes, external data that is missing,
@@ -105,21 +107,30 @@ def _read(source: Source, options: ReadOptions, stack: ExitStack) -> Checkpoint:
     graphs = read_graphs(wire, mains[0])
     stores = Stores(source, stack)
     uses, notes = conv_uses(graphs)
-    refs = _references(graphs, uses, stores)
+    quantisers = quantiser_parts(graphs)
+    refs, others = _references(graphs, uses, quantisers, stores)
     shown = shown_names(refs)
     tensors = {shown[name]: replace(ref, name=shown[name]) for name, ref in refs.items()}
     specs = {module_of(shown[use.name]): use.spec for use in uses}
     if len(parts) > 1:
         notes += (f"functions of the ONNX model were not looked at: {len(parts) - 1}",)
-    return Checkpoint(source.path, "onnx", tensors, specs, notes)
+    others = {shown[name]: what for name, what in others.items()}
+    return Checkpoint(source.path, "onnx", tensors, specs, notes, others=others)
 
 
-def _references(graphs: Iterable[Graph], uses: Iterable[ConvUse], stores: Stores) -> dict[str, TensorRef]:
-    """The convolution weights and all other stored tensors by name, in the order in which nodes use them."""
+def _references(
+    graphs: Iterable[Graph], uses: Iterable[ConvUse], quantisers: Container[int], stores: Stores
+) -> tuple[dict[str, TensorRef], dict[str, str]]:
+    """The stored tensors by name, in the order in which nodes use them, and which of them are no convolutions' weights.
+
+    Scales and zero points are applied here; by name they would be taken for what is still to be applied. Those of the
+    rank of a weight are listed, as everything is.
+    """
     by_tensor: dict[int, list[ConvUse]] = {}
     for use in uses:
         by_tensor.setdefault(id(use.tensor), []).append(use)
     refs: dict[str, TensorRef] = {}
+    others: dict[str, str] = {}
     done: set[int] = set()
     for tensor in _in_order_of_use(graphs):
         if id(tensor) in done:
@@ -127,12 +138,16 @@ def _references(graphs: Iterable[Graph], uses: Iterable[ConvUse], stores: Stores
         done.add(id(tensor))
         for use in by_tensor.get(id(tensor), ()):
             refs[use.name] = _weight_reference(use, stores)
-        if id(tensor) not in by_tensor and tensor.name not in refs:
-            refs[tensor.name] = stores.reference(tensor.name, tensor)
+        quantises = id(tensor) in quantisers
+        if id(tensor) in by_tensor or tensor.name in refs or (quantises and len(tensor.shape) < _WEIGHT):
+            continue
+        refs[tensor.name] = stores.reference(tensor.name, tensor)
+        if quantises:
+            others[tensor.name] = "scales or zero points of a quantised tensor"
     for constants in (uses for key, uses in by_tensor.items() if key not in done):
         for use in constants:
             refs[use.name] = _weight_reference(use, stores)
-    return refs
+    return refs, others
 
 
 def _in_order_of_use(graphs: Iterable[Graph]) -> Iterator[Tensor]:

@@ -6,6 +6,7 @@ all, one for each index along an axis, or one for each block along an axis.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ STEPS = ("QuantizeLinear", "DequantizeLinear")
 """Operators between a stored weight and its convolution."""
 WEIGHT_OF = {"QLinearConv": 3, "ConvInteger": 1}
 """Convolutions on quantised weights, and which input that is."""
+_PLACES = dict.fromkeys(STEPS, (1, 2)) | {"QLinearConv": (4, 5), "ConvInteger": (None, 3)}
+"""Which inputs are the scale and the zero point of the weight."""
 _FLOATS = ("float64", "float32", "float16", "bfloat16")
 _RANGES = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
 _INTEGERS = (*_RANGES, "int32", "int64")
@@ -144,7 +147,7 @@ def quantisation(graph: Graph, node: Node) -> Quantisation:
         graph: where the node stands.
         node: QuantizeLinear, DequantizeLinear, or a convolution on quantised weights.
     """
-    scale_at, zero_at = {"QLinearConv": (4, 5), "ConvInteger": (None, 3)}.get(node.op, (1, 2))
+    scale_at, zero_at = _PLACES[node.op]
     scale, missing = _part(graph, node, scale_at, "scale")
     zero, no_zero = _part(graph, node, zero_at, "zero point")
     missing = missing or no_zero
@@ -162,6 +165,13 @@ def quantisation(graph: Graph, node: Node) -> Quantisation:
     # Of a convolution's weight the first axis is that of the filters.
     axis, block = (0, 0) if node.op in WEIGHT_OF else (node.axis, node.block)
     return Quantisation(node.op, scale, zero, axis, block, to, levels, missing)
+
+
+def quantiser_parts(graphs: Iterable[Graph]) -> set[int]:
+    """The stored scales and zero points of the graphs, by `id`."""
+    nodes = ((graph, node) for graph in graphs for node in graph.nodes if node.op in _PLACES)
+    found = (_part(graph, node, place, "")[0] for graph, node in nodes for place in _PLACES[node.op])
+    return {id(part.tensor) for part in found if part is not None}
 
 
 def _part(graph: Graph, node: Node, place: int | None, what: str) -> tuple[Part | None, str]:
