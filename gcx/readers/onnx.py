@@ -19,11 +19,12 @@ from gcx.limits import ONNX_GRAPH
 from gcx.readers.base import ReadOptions, Source
 from gcx.readers.dtypes import numpy_dtype
 from gcx.readers.names import module_of, no_moving_average, shown_names
+from gcx.readers.onnx_computed import WEIGHT_RANK
 from gcx.readers.onnx_graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, messages, read_graphs
 from gcx.readers.onnx_quantised import Quantisation, quantiser_parts
 from gcx.readers.onnx_stores import Stores
 from gcx.readers.onnx_tensors import Tensor
-from gcx.readers.onnx_weights import ConvUse, conv_uses
+from gcx.readers.onnx_weights import ConvUse, ConvWeights, conv_weights
 from gcx.readers.protobuf import BYTES, CURE, VARINT, Field, Wire
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 _MODEL_FIELDS = {1: VARINT, 5: VARINT} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), BYTES)
 """Of a ModelProto: number to wire type."""
 _GRAPH_FIELDS = (1, 2, 5, 10, 11, 12, 13, 14, 15, 16)
-_WEIGHT = 3
-"""Axes of a convolution's weight at least."""
 _SEVERAL = 1000
 """Fields of a model that are looked at to recognise it."""
 
@@ -106,12 +105,14 @@ def _read(source: Source, options: ReadOptions, stack: ExitStack) -> Checkpoint:
         raise CheckpointError(f"is an ONNX model with {len(mains)} graphs", cure=CURE)
     graphs = read_graphs(wire, mains[0])
     stores = Stores(source, stack)
-    uses, notes = conv_uses(graphs)
     quantisers = quantiser_parts(graphs)
-    refs, others = _references(graphs, uses, quantisers, stores)
+    weights = conv_weights(graphs, quantisers)
+    refs, others = _references(graphs, weights, quantisers, stores)
     shown = shown_names(refs)
     tensors = {shown[name]: replace(ref, name=shown[name]) for name, ref in refs.items()}
-    specs = {module_of(shown[use.name]): use.spec for use in uses}
+    stated = {use.name: use.spec for use in weights.uses} | weights.parametrised
+    specs = {module_of(shown[name]): spec for name, spec in stated.items()}
+    notes = weights.notes
     if len(parts) > 1:
         notes += (f"functions of the ONNX model were not looked at: {len(parts) - 1}",)
     others = {shown[name]: what for name, what in others.items()}
@@ -119,15 +120,15 @@ def _read(source: Source, options: ReadOptions, stack: ExitStack) -> Checkpoint:
 
 
 def _references(
-    graphs: Iterable[Graph], uses: Iterable[ConvUse], quantisers: Container[int], stores: Stores
+    graphs: Iterable[Graph], weights: ConvWeights, quantisers: Container[int], stores: Stores
 ) -> tuple[dict[str, TensorRef], dict[str, str]]:
     """The stored tensors by name, in the order in which nodes use them, and which of them are no convolutions' weights.
 
-    Scales and zero points are applied here; by name they would be taken for what is still to be applied. Those of the
-    rank of a weight are listed, as everything is.
+    Scales and zero points are applied here; by name they would be taken for what is still to be applied. Only those of
+    a weight's rank are listed.
     """
     by_tensor: dict[int, list[ConvUse]] = {}
-    for use in uses:
+    for use in weights.uses:
         by_tensor.setdefault(id(use.tensor), []).append(use)
     refs: dict[str, TensorRef] = {}
     others: dict[str, str] = {}
@@ -138,12 +139,16 @@ def _references(
         done.add(id(tensor))
         for use in by_tensor.get(id(tensor), ()):
             refs[use.name] = _weight_reference(use, stores)
-        quantises = id(tensor) in quantisers
-        if id(tensor) in by_tensor or tensor.name in refs or (quantises and len(tensor.shape) < _WEIGHT):
+        named_part = id(tensor) in weights.named_parts
+        quantises = id(tensor) in quantisers and not named_part
+        of_rank = len(tensor.shape) >= WEIGHT_RANK
+        if tensor.name in refs or (id(tensor) in by_tensor and not named_part) or (quantises and not of_rank):
             continue
         refs[tensor.name] = stores.reference(tensor.name, tensor)
-        if quantises:
+        if of_rank and quantises:
             others[tensor.name] = "scales or zero points of a quantised tensor"
+        elif of_rank and id(tensor) in weights.other_parts:
+            others[tensor.name] = "a part of what a weight is computed from"
     for constants in (uses for key, uses in by_tensor.items() if key not in done):
         for use in constants:
             refs[use.name] = _weight_reference(use, stores)
@@ -187,5 +192,5 @@ def _through(stored: TensorRef, use: ConvUse, parts: Mapping[int, TensorRef]) ->
             scale, zero = (None if part is None else parts[id(part.tensor)].load() for part in (step.scale, step.zero))
             array = step.apply(array, scale, zero)
         else:
-            array = array.astype(numpy_dtype(step)) if isinstance(step, str) else array.transpose(step)
+            array = array.astype(numpy_dtype(step)) if isinstance(step, str) else array.transpose(step or None)
     return array

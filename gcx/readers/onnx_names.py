@@ -9,7 +9,7 @@ from gcx.errors import LimitError
 from gcx.limits import NAMES
 from gcx.readers.onnx_graph import Node
 
-WEIGHT_WORDS = ("weight", "weights", "kernel", "kernels", "filter", "filters")
+_WEIGHT_WORDS = ("weight", "weights", "kernel", "kernels", "filter", "filters")
 """Last parts of a name that call a tensor a weight."""
 
 
@@ -66,10 +66,27 @@ def weight_name(name: str, node: Node, *, called: bool = True) -> str:
     >>> weight_name("stem.kernel", Node("Conv", "/a/Conv")), weight_name("onnx::Conv_421", Node("Conv", "/a/Conv"))
     ('stem.kernel', 'a.weight')
     """
-    # Exporters number what has no name: 421, onnx::Conv_421.
-    if not called or not name or re.fullmatch(r"\d+|\w+::\w*\d", name):
+    if not called or is_numbered(name):
         name = module_path(node) or name or "constant"
-    return name if name.rpartition(".")[2] in WEIGHT_WORDS else f"{name}.weight"
+    return name if is_called_weight(name) else f"{name}.weight"
+
+
+def is_called_weight(name: str) -> bool:
+    """Whether a tensor's name says that it is a weight.
+
+    >>> is_called_weight("stem.kernel"), is_called_weight("stem.gain")
+    (True, False)
+    """
+    return name.rpartition(".")[2] in _WEIGHT_WORDS
+
+
+def is_numbered(name: str) -> bool:
+    """Whether an exporter numbered what has no name.
+
+    >>> is_numbered("421"), is_numbered("onnx::Conv_421"), is_numbered("conv1.weight")
+    (True, True, False)
+    """
+    return not name or re.fullmatch(r"\d+|\w+::\w*\d", name) is not None
 
 
 def module_path(node: Node) -> str:

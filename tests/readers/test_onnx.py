@@ -191,6 +191,8 @@ def test_kinds_of_convolution_and_their_groups():
         "three.weight": weight(4, 2, 3, 3, 3),
         "up.weight": weight(4, 2, 3, 3),
         "fused.weight": weight(4, 4, 1, 1),
+        "last.weight": weight(4, 1, 3, 3),
+        "bent.weight": weight(4, 2, 3, 3),
     }
     nodes = [
         conv("one.weight", group=2),
@@ -198,6 +200,8 @@ def test_kinds_of_convolution_and_their_groups():
         conv("three.weight", group=4),
         conv("up.weight", "ConvTranspose", group=2),
         conv("fused.weight", "FusedConv", domain="com.microsoft"),
+        conv("last.weight", "NhwcFusedConv", domain="com.microsoft", group=4),
+        helper.make_node("DeformConv", ["x", "bent.weight", "offset"], ["b"], group=2),
     ]
     checkpoint, _ = read(model(nodes, tensors))
     assert checkpoint.convs == {
@@ -206,7 +210,16 @@ def test_kinds_of_convolution_and_their_groups():
         "three": ConvSpec(4, False),
         "up": ConvSpec(2, True),
         "fused": ConvSpec(1, False),
+        "last": ConvSpec(4, False),
+        "bent": ConvSpec(2, False),
     }
+
+
+def test_a_weight_whose_order_of_axes_is_not_certain_is_skipped():
+    node = conv("w.weight", "NhwcConv", domain="com.microsoft", group=2)
+    checkpoint, _ = read(model([node], {"w.weight": weight(4, 3, 3, 2)}))
+    assert "NhwcConv" in checkpoint.tensors["w.weight"].unreadable
+    assert checkpoint.convs == {"w": ConvSpec(2, False)}
 
 
 @pytest.mark.parametrize(
@@ -261,6 +274,15 @@ def test_a_weight_through_identity_cast_and_transpose():
     assert (ref.shape, ref.dtype) == ((2, 4, 3, 3), "float32")
 
 
+def test_a_transposition_without_axes_turns_them_round():
+    nodes = [helper.make_node("Transpose", ["w"], ["t"]), conv("t", group=2)]
+    tensors = {"w": weight(5, 3, 2, 4)}
+    checkpoint, numbers = read(model(nodes, tensors))
+    assert np.array_equal(numbers["w.weight"], tensors["w"].T)
+    assert checkpoint.tensors["w.weight"].shape == (4, 2, 3, 5)
+    assert checkpoint.convs == {"w": ConvSpec(2, False)}
+
+
 def test_a_transposition_by_axes_that_are_not_there():
     nodes = [helper.make_node("Transpose", ["w"], ["t"], perm=[0, 0, 1, 9]), conv("t")]
     assert "axes that it does not have" in str(refusal(model(nodes, {"w": weight(2, 2, 1, 1)})))
@@ -293,7 +315,7 @@ def test_convolutions_without_a_stored_weight_are_noted():
         conv("x"),
         conv("x"),
     ]
-    checkpoint, _ = read(model(nodes, {"w": weight(2, 2, 1, 1)}))
+    checkpoint, _ = read(model(nodes, {"w": weight(2, 2)}))
     assert checkpoint.convs == {}
     (note,) = checkpoint.notes
     assert note.startswith("convolutions without a stored weight: by input (an input of the model), by\\x1bmul (")
