@@ -19,6 +19,7 @@ from gcx.limits import ONNX_GRAPH
 from gcx.readers.base import ReadOptions, Source
 from gcx.readers.dtypes import numpy_dtype
 from gcx.readers.names import module_of, no_moving_average, shown_names
+from gcx.readers.onnx_arithmetic import Arithmetic
 from gcx.readers.onnx_computed import WEIGHT_RANK
 from gcx.readers.onnx_graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, messages, read_graphs
 from gcx.readers.onnx_quantised import Quantisation, quantiser_parts
@@ -170,8 +171,8 @@ def _weight_reference(use: ConvUse, stores: Stores) -> TensorRef:
     stored = stores.reference(use.name, use.tensor)
     parts: dict[int, TensorRef] = {}
     if use.unreadable is None:
-        quantised = (step for step in use.steps if isinstance(step, Quantisation))
-        tensors = (part.tensor for step in quantised for part in step.parts)
+        operators = (step for step in use.steps if isinstance(step, Quantisation | Arithmetic))
+        tensors = (part.tensor for step in operators for part in step.parts)
         parts = {id(tensor): stores.reference(tensor.name, tensor) for tensor in tensors}
     return replace(
         stored,
@@ -191,6 +192,8 @@ def _through(stored: TensorRef, use: ConvUse, parts: Mapping[int, TensorRef]) ->
         if isinstance(step, Quantisation):
             scale, zero = (None if part is None else parts[id(part.tensor)].load() for part in (step.scale, step.zero))
             array = step.apply(array, scale, zero)
+        elif isinstance(step, Arithmetic):
+            array = step.apply(array, parts[id(step.other.tensor)].load())
         else:
             array = array.astype(numpy_dtype(step)) if isinstance(step, str) else array.transpose(step or None)
     return array

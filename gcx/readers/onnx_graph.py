@@ -28,6 +28,8 @@ class Node:
     to: int = 0
     axis: int = 1
     block: int = 0
+    broadcast: int = 0
+    """Of operators before version 7, which align their operands in another way."""
     value: Tensor | None = None
     graphs: list[Field] = field(default_factory=list)
 
@@ -141,6 +143,8 @@ def _attribute(wire: Wire, message: Field, node: Node) -> None:
         node.axis = number
     elif name == "block_size":
         node.block = number
+    elif name == "broadcast":
+        node.broadcast = number
     elif name == "perm":
         node.perm = [axis for part in ints for axis in islice(wire.numbers(part), RANK + 1)]
     elif name == "value" and tensor is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, printable
+from gcx.readers.onnx_arithmetic import Arithmetic, arithmetic
 from gcx.readers.onnx_computed import PARAMETRISED, TRAINED, Origins, origins
 from gcx.readers.onnx_graph import Graph, Node
 from gcx.readers.onnx_names import Names, is_called_weight, weight_name
@@ -23,8 +24,8 @@ _STEPS = 16
 """Nodes between a stored tensor and the convolution that uses it."""
 
 
-Step = str | tuple[int, ...] | Quantisation
-"""A dtype to cast to, the axes of a transposition (empty: all turned round), or an operator of quantised numbers."""
+Step = str | tuple[int, ...] | Quantisation | Arithmetic
+"""A dtype to cast to, the axes of a transposition (empty: all turned round), or an operator with other numbers."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class _Way:
     end: str = ""
     """What the weight is, where it is not stored."""
     node: Node | None = None
-    """Where it is computed."""
+    """The last that computes it."""
     origins: Origins = field(default_factory=Origins)
 
     @property
@@ -93,11 +94,7 @@ def conv_weights(graphs: Sequence[Graph], quantisers: Container[int]) -> ConvWei
     Raises:
         CheckpointError: groups that do not divide the weight.
     """
-    ways = [
-        (node, _way_back(graph, node, node.inputs[index] if index < len(node.inputs) else ""))
-        for graph in graphs
-        for node, index in _convolutions(graph)
-    ]
+    ways = list(_ways(graphs))
     direct = {id(way.tensor) for _, way in ways}
     stored: dict[Hashable, tuple[Tensor, _Way, list[Node]]] = {}
     parametrised: dict[str, tuple[Tensor, list[Node]]] = {}
@@ -111,7 +108,7 @@ def conv_weights(graphs: Sequence[Graph], quantisers: Container[int]) -> ConvWei
             named_parts |= parts
             parametrised.setdefault(whole.name, (whole, []))[1].append(node)
             continue
-        other_parts |= parts
+        other_parts |= parts | {id(step.other.tensor) for step in way.steps if isinstance(step, Arithmetic)}
         tensor = way.tensor or way.origins.main(quantisers)
         if tensor is None:
             nowhere.append(f"{printable(node.name or node.op, 60)} ({way.end})")
@@ -130,26 +127,29 @@ def _not_stored(convolutions: Sequence[str]) -> tuple[str, ...]:
     return (f"convolutions without a stored weight: {', '.join(convolutions[:3])}{more}",)
 
 
-def _convolutions(graph: Graph) -> Iterator[tuple[Node, int]]:
-    for node in graph.nodes:
-        if node.op in _CONVOLUTIONS:
-            yield node, WEIGHT_OF.get(node.op, 1)
+def _ways(graphs: Iterable[Graph]) -> Iterator[tuple[Node, _Way]]:
+    """All convolutions."""
+    for graph in graphs:
+        for node in graph.nodes:
+            if node.op in _CONVOLUTIONS:
+                index = WEIGHT_OF.get(node.op, 1)
+                yield node, _way_back(graph, node, node.inputs[index] if index < len(node.inputs) else "")
 
 
 def _way_back(graph: Graph, node: Node, name: str) -> _Way:
     """Follow a convolution's input back to a stored tensor; else say what it is, and what is known of it."""
     steps: list[Step] = [quantisation(graph, node)] if node.op in WEIGHT_OF else []
-    first, end = name, "computed in many steps"
-    at: Node | None = None
+    first = name
+    computed: _Way | None = None
     for _ in range(_STEPS):
         found = graph.find(name)
+        if isinstance(found, Node) and found.op == "Constant" and found.value is not None:
+            return _Way(tuple(reversed(steps)), found.value, constant=True)
         if isinstance(found, Tensor):
             return _Way(tuple(reversed(steps)), found)
         if found is None:
-            return _Way((), end="an input of the model" if name else "none")
-        if found.op == "Constant" and found.value is not None:
-            return _Way(tuple(reversed(steps)), found.value, constant=True)
-        at = found
+            return computed or _Way((), end="an input of the model" if name else "none")
+        name = found.inputs[0] if found.inputs else ""
         if found.op == "Cast" and DTYPES.get(found.to) in _FLOATS:
             steps.append(DTYPES[found.to])
         elif found.op == "Transpose":
@@ -157,18 +157,27 @@ def _way_back(graph: Graph, node: Node, name: str) -> _Way:
         elif found.op in STEPS:
             steps.append(quantisation(graph, found))
         elif found.op != "Identity":
-            end = f"computed by {printable(found.op, 40)}"
-            break
-        name = found.inputs[0] if found.inputs else ""
-    return _Way(tuple(reversed(steps)), end=end, node=at, origins=origins(graph, first, _CONVOLUTIONS))
+            computed = computed or _computed(graph, first, steps, found, f"by {printable(found.op, 40)}")
+            operator = arithmetic(graph, found)
+            if operator is None or computed.parametrised:
+                return computed
+            steps.append(operator[0])
+            name = operator[1]
+    return computed or _computed(graph, first, steps, node, "in many steps")
+
+
+def _computed(graph: Graph, name: str, steps: Sequence[Step], at: Node, how: str) -> _Way:
+    behind = origins(graph, name, _CONVOLUTIONS)
+    return _Way(tuple(reversed(steps)), end=f"computed {how}", node=at, origins=behind)
 
 
 def _use(tensor: Tensor, way: _Way, users: list[Node], names: Names) -> ConvUse:
-    called = not way.constant and (way.tensor is not None or is_called_weight(tensor.name))
+    changed = way.tensor is None or any(isinstance(step, Arithmetic) for step in way.steps)
+    called = not way.constant and (not changed or is_called_weight(tensor.name))
     name = names.give(weight_name(tensor.name, users[0], called=called), "" if way.constant else tensor.name)
+    skipped = ConvUse(name, tensor, (), _spec(users, tensor.shape, name, computed=True), tensor.dtype, tensor.shape)
     if way.tensor is None:
-        spec = _spec(users, tensor.shape, name, computed=True)
-        return ConvUse(name, tensor, (), spec, tensor.dtype, tensor.shape, f"its weight is {way.end}, not stored")
+        return replace(skipped, unreadable=f"its weight is {way.end}, not stored")
     shape, dtype = tensor.shape, tensor.dtype
     unreadable = _UNSURE if any(node.op == "NhwcConv" for node in users) else None
     notes: tuple[str, ...] = ()
@@ -181,6 +190,11 @@ def _use(tensor: Tensor, way: _Way, users: list[Node], names: Names) -> ConvUse:
             notes += () if rounded else (step.note(dtype),)
             rounded = bool(step.levels)
             dtype = step.to
+        elif isinstance(step, Arithmetic):
+            if problem := step.problem(shape, dtype):
+                return replace(skipped, unreadable=problem)
+            notes += (step.note,)
+            rounded = False
         elif not step or sorted(step) == list(range(len(shape))):
             shape = tuple(shape[axis] for axis in step) if step else shape[::-1]
         else:

@@ -309,7 +309,7 @@ def test_one_weight_in_several_convolutions():
 def test_convolutions_without_a_stored_weight_are_noted():
     nodes = [
         conv("x", name="by input"),
-        helper.make_node("Mul", ["w", "w"], ["m"]),
+        helper.make_node("MatMul", ["w", "w"], ["m"]),
         conv("m", name="by\x1bmul"),
         helper.make_node("Conv", ["x"], ["z"], name="none"),
         conv("x"),
@@ -319,7 +319,7 @@ def test_convolutions_without_a_stored_weight_are_noted():
     assert checkpoint.convs == {}
     (note,) = checkpoint.notes
     assert note.startswith("convolutions without a stored weight: by input (an input of the model), by\\x1bmul (")
-    assert note.endswith("(computed by Mul), none (none) and 2 more")
+    assert note.endswith("(computed by MatMul), none (none) and 2 more")
 
 
 def test_a_cycle_of_nodes_ends():

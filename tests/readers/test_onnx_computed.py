@@ -8,7 +8,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 from readers.test_onnx import conv, model, read, weight
-from readers.test_onnx_quantised import CHANNELS, WHOLE, exported, trained
+from readers.test_onnx_quantised import CHANNELS, WHOLE, exported, reference, trained
 from torch import nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
@@ -25,11 +25,9 @@ def node(op, inputs, output, **attributes):
 
 
 WAYS = {
-    "mask": ({"c.weight": W, "m": np.float32(W > 0)}, [node("Mul", "c.weight m", "w")], "Mul"),
-    "gains": ({"c.weight": W, "m": weight(8, 4, 1, 1)}, [node("Mul", "m c.weight", "w")], "Mul"),
-    "by hand": (
-        {"c.weight": Q.view(np.uint8), "zero": np.float32(3), "scale": weight(8, 1, 1, 1)},
-        [node("Cast", "c.weight", "f", to=TensorProto.FLOAT), node("Sub", "f zero", "d"), node("Mul", "d scale", "w")],
+    "aligned as before version 7": (
+        {"c.weight": weight(8, 2, 8, 8), "m": weight(8)},
+        [node("Mul", "c.weight m", "w", axis=0, broadcast=1)],
         "Mul",
     ),
     "halves": ({"c.weight": W[:4], "d.weight": W[4:]}, [node("Concat", "c.weight d.weight", "w", axis=0)], "Concat"),
@@ -50,6 +48,73 @@ WAYS = {
         "Cast",
     ),
 }
+
+
+GAINS = np.abs(weight(8, 1, 1, 1)) + ONE
+ARITHMETIC = {
+    "mask": ({"c.weight": W, "m": np.float32(W > 0)}, [node("Mul", "m c.weight", "w")]),
+    "mask of whether": (
+        {"c.weight": W, "m": W > 0},
+        [node("Cast", "m", "f", to=TensorProto.FLOAT), node("Mul", "f c.weight", "w")],
+    ),
+    "gains": ({"c.weight": W, "m": GAINS}, [node("Div", "c.weight m", "w")]),
+    "turned round": ({"c.weight": GAINS * W, "m": GAINS}, [node("Div", "m c.weight", "w")]),
+    "taken from one": ({"c.weight": W, "m": np.ones((3, 3), np.float32)}, [node("Sub", "m c.weight", "w")]),
+    "half": ({"c.weight": W.astype(np.float16), "m": np.float16(0.3)}, [node("Add", "c.weight m", "w")]),
+    "double": ({"c.weight": W.astype(np.float64), "m": np.array([0.1])}, [node("Mul", "c.weight m", "w")]),
+    "with itself": ({"c.weight": W}, [node("Mul", "c.weight c.weight", "w")]),
+    "by zero": ({"c.weight": W, "m": np.float32(0)}, [node("Div", "c.weight m", "w")]),
+    "by hand": (
+        {"c.weight": Q.view(np.uint8), "zero": np.uint8([3]), "scale": GAINS},
+        [
+            node("Cast", "c.weight", "f", to=TensorProto.FLOAT),
+            node("Cast", "zero", "z", to=TensorProto.FLOAT),
+            node("Sub", "f z", "d"),
+            node("Mul", "d scale", "w"),
+        ],
+    ),
+    "after rounding": (
+        {"c.weight": Q, "s": ONE, "z": np.int8(1), "m": GAINS},
+        [node("DequantizeLinear", "c.weight s z", "f"), node("Mul", "f m", "w")],
+    ),
+    "turned": (
+        {"c.weight": W, "m": GAINS.reshape(8, 1, 1)},
+        [node("Transpose", "c.weight", "t", perm=[1, 0, 2, 3]), node("Mul", "t m", "f"),
+         node("Transpose", "f", "w", perm=[1, 0, 2, 3])],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ARITHMETIC)
+def test_arithmetic_with_stored_numbers_is_done_to_the_last_bit(way):
+    tensors, nodes = ARITHMETIC[way]
+    checkpoint, numbers = read(model([*nodes, conv("w", name="/c/Conv", group=2)], tensors))
+    with np.errstate(all="ignore"):
+        expected = reference(nodes, tensors, "w")
+    assert numbers["c.weight"].dtype == expected.dtype
+    assert numbers["c.weight"].tobytes() == expected.tobytes()
+    assert (checkpoint.tensors["c.weight"].shape, checkpoint.tensors["c.weight"].dtype) == (W.shape, expected.dtype)
+    assert checkpoint.convs == {"c": ConvSpec(2, False)}
+    assert "stored numbers of shape" in checkpoint.tensors["c.weight"].notes[-1]
+    assert set(checkpoint.others) == {name for name, array in tensors.items() if array.ndim > 2} - {"c.weight"}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [
+        ({"c.weight": W[:, :1], "m": np.ones((8, 2, 1, 1), np.float32)}, "(8, 2, 1, 1), which do not fit its"),
+        ({"c.weight": W[:1], "m": np.ones((8, 1, 1, 1), np.float32)}, "do not fit its (1, 2, 3, 3)"),
+        ({"c.weight": W[0], "m": np.ones((8, 1, 1, 1), np.float32)}, "do not fit its (2, 3, 3)"),
+        ({"c.weight": W, "m": np.float64(2)}, "from float32 and float64 numbers"),
+        ({"c.weight": Q, "m": np.int8(2)}, "from int8 and int8 numbers"),
+        ({"c.weight": W, "m": np.complex64(2)}, "from float32 and complex64 numbers"),
+    ],
+)
+def test_arithmetic_that_would_change_the_shape_or_the_numbers_is_not_done(tensors, reason):
+    turned = node("Transpose", "m2", "w", perm=[0, 1, 3, 2])
+    nodes = [node("Mul", "c.weight m", "m2"), turned, conv("w", name="/c/Conv", group=2)]
+    checkpoint, _ = read(model(nodes, tensors))
+    assert reason in checkpoint.tensors["c.weight"].unreadable
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -178,18 +243,21 @@ PARTS = {"c.weight_v": W, "c.weight_g": weight(8, 1, 1, 1)}
 
 
 @pytest.mark.parametrize(
-    ("more", "nodes"),
+    ("more", "nodes", "computed"),
     [
-        ({}, [NORM, node("Neg", "a", "w")]),
-        ({"d.gain": weight(8, 1, 1, 1)}, [NORM, node("Mul", "a d.gain", "w")]),
-        ({"onnx::Mul_7": W}, [NORM, node("Mul", "a onnx::Mul_7", "w")]),
-        ({"onnx::Mul_7": W[:, :1, 0, 0]}, [NORM, node("Mul", "a onnx::Mul_7", "w")]),
-        ({}, [NORM, node("Mul", "a x", "w")]),
+        ({}, [NORM, node("Neg", "a", "w")], False),
+        ({}, [NORM, node("Mul", "a x", "w")], False),
+        ({"d.gain": weight(8, 1, 1, 1)}, [NORM, node("Mul", "a d.gain", "w")], True),
+        ({"onnx::Mul_7": W}, [NORM, node("Mul", "a onnx::Mul_7", "w")], True),
+        ({"onnx::Mul_7": W[0, 0]}, [NORM, node("Mul", "a onnx::Mul_7", "w")], True),
     ],
 )
-def test_parts_with_torch_names_that_something_else_is_done_to(more, nodes):
-    checkpoint, _ = read(model([*nodes, conv("w", name="/c/Conv", group=2)], PARTS | more))
-    assert "is computed by" in checkpoint.tensors["c.weight"].unreadable
+def test_parts_with_torch_names_that_something_else_is_done_to(more, nodes, computed):
+    checkpoint, numbers = read(model([*nodes, conv("w", name="/c/Conv", group=2)], PARTS | more))
+    if computed:
+        assert numbers["c.weight"].tobytes() == reference(nodes, PARTS | more, "w").tobytes()
+    else:
+        assert "is computed by" in checkpoint.tensors["c.weight"].unreadable
     assert checkpoint.convs == {"c": ConvSpec(2, False)}
     assert "c.weight_g" in checkpoint.others
 
