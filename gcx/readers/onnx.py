@@ -6,25 +6,26 @@ of a hundred megabytes becomes gigabytes in it; a parser that looks for a few fi
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcx.checkpoint import Checkpoint, TensorRef
-from gcx.errors import CheckpointError, GcxError, LimitError, printable
-from gcx.limits import ONNX_GRAPH, SHARDS
-from gcx.readers.base import ReadOptions, Source, open_source
-from gcx.readers.dtypes import from_little_endian, from_varints, numpy_dtype, unreadable_tensor
-from gcx.readers.names import check_beside, module_of, no_moving_average, shown_names
-from gcx.readers.onnx_graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, Tensor, messages, read_graphs
-from gcx.readers.onnx_quantised import Quantisation
-from gcx.readers.onnx_weights import ConvUse, conv_uses
+from gcx.errors import CheckpointError, GcxError, LimitError
+from gcx.limits import ONNX_GRAPH
+from gcx.readers.base import ReadOptions, Source
+from gcx.readers.dtypes import numpy_dtype
+from gcx.readers.names import module_of, no_moving_average, shown_names
+from gcx.readers.onnx_arithmetic import Arithmetic
+from gcx.readers.onnx_computed import WEIGHT_RANK
+from gcx.readers.onnx_graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, messages, read_graphs
+from gcx.readers.onnx_quantised import Quantisation, quantiser_parts
+from gcx.readers.onnx_stores import Stores
+from gcx.readers.onnx_tensors import Tensor
+from gcx.readers.onnx_weights import ConvUse, ConvWeights, conv_weights
 from gcx.readers.protobuf import BYTES, CURE, VARINT, Field, Wire
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class OnnxReader:
         return first is not None and 1 in seen and seen[1].value < 1000 and first.number in _GRAPH_FIELDS
 
     def read(self, source: Source, options: ReadOptions) -> Checkpoint:
-        """Parse the graph; every stored tensor is listed, and every convolution states its groups.
+        """Parse the graph; all stored tensors but scales and zero points are listed; convolutions state their groups.
 
         Raises:
             CheckpointError: a damaged message, a tensor that does not fit its bytes, external data that is missing,
@@ -104,23 +105,34 @@ def _read(source: Source, options: ReadOptions, stack: ExitStack) -> Checkpoint:
     if len(mains) != 1:
         raise CheckpointError(f"is an ONNX model with {len(mains)} graphs", cure=CURE)
     graphs = read_graphs(wire, mains[0])
-    stores = _Stores(source, stack)
-    uses, notes = conv_uses(graphs)
-    refs = _references(graphs, uses, stores)
+    stores = Stores(source, stack)
+    quantisers = quantiser_parts(graphs)
+    weights = conv_weights(graphs, quantisers)
+    refs, others = _references(graphs, weights, quantisers, stores)
     shown = shown_names(refs)
     tensors = {shown[name]: replace(ref, name=shown[name]) for name, ref in refs.items()}
-    specs = {module_of(shown[use.name]): use.spec for use in uses}
+    stated = {use.name: use.spec for use in weights.uses} | weights.parametrised
+    specs = {module_of(shown[name]): spec for name, spec in stated.items()}
+    notes = weights.notes
     if len(parts) > 1:
         notes += (f"functions of the ONNX model were not looked at: {len(parts) - 1}",)
-    return Checkpoint(source.path, "onnx", tensors, specs, notes)
+    others = {shown[name]: what for name, what in others.items()}
+    return Checkpoint(source.path, "onnx", tensors, specs, notes, others=others)
 
 
-def _references(graphs: Iterable[Graph], uses: Iterable[ConvUse], stores: _Stores) -> dict[str, TensorRef]:
-    """The convolution weights and all other stored tensors by name, in the order in which nodes use them."""
+def _references(
+    graphs: Iterable[Graph], weights: ConvWeights, quantisers: Container[int], stores: Stores
+) -> tuple[dict[str, TensorRef], dict[str, str]]:
+    """The stored tensors by name, in the order in which nodes use them, and which of them are no convolutions' weights.
+
+    Scales and zero points are applied here; by name they would be taken for what is still to be applied. Only those of
+    a weight's rank are listed.
+    """
     by_tensor: dict[int, list[ConvUse]] = {}
-    for use in uses:
+    for use in weights.uses:
         by_tensor.setdefault(id(use.tensor), []).append(use)
     refs: dict[str, TensorRef] = {}
+    others: dict[str, str] = {}
     done: set[int] = set()
     for tensor in _in_order_of_use(graphs):
         if id(tensor) in done:
@@ -128,12 +140,20 @@ def _references(graphs: Iterable[Graph], uses: Iterable[ConvUse], stores: _Store
         done.add(id(tensor))
         for use in by_tensor.get(id(tensor), ()):
             refs[use.name] = _weight_reference(use, stores)
-        if id(tensor) not in by_tensor and tensor.name not in refs:
-            refs[tensor.name] = stores.reference(tensor.name, tensor)
+        named_part = id(tensor) in weights.named_parts
+        quantises = id(tensor) in quantisers and not named_part
+        of_rank = len(tensor.shape) >= WEIGHT_RANK
+        if tensor.name in refs or (id(tensor) in by_tensor and not named_part) or (quantises and not of_rank):
+            continue
+        refs[tensor.name] = stores.reference(tensor.name, tensor)
+        if of_rank and quantises:
+            others[tensor.name] = "scales or zero points of a quantised tensor"
+        elif of_rank and id(tensor) in weights.other_parts:
+            others[tensor.name] = "a part of what a weight is computed from"
     for constants in (uses for key, uses in by_tensor.items() if key not in done):
         for use in constants:
             refs[use.name] = _weight_reference(use, stores)
-    return refs
+    return refs, others
 
 
 def _in_order_of_use(graphs: Iterable[Graph]) -> Iterator[Tensor]:
@@ -147,12 +167,13 @@ def _in_order_of_use(graphs: Iterable[Graph]) -> Iterator[Tensor]:
         yield from graph.tensors.values()
 
 
-def _weight_reference(use: ConvUse, stores: _Stores) -> TensorRef:
+def _weight_reference(use: ConvUse, stores: Stores) -> TensorRef:
     stored = stores.reference(use.name, use.tensor)
     parts: dict[int, TensorRef] = {}
     if use.unreadable is None:
-        quantised = (step for step in use.steps if isinstance(step, Quantisation))
-        parts = {id(part): stores.reference(part.name, part) for step in quantised for part in step.parts}
+        operators = (step for step in use.steps if isinstance(step, Quantisation | Arithmetic))
+        tensors = (part.tensor for step in operators for part in step.parts)
+        parts = {id(tensor): stores.reference(tensor.name, tensor) for tensor in tensors}
     return replace(
         stored,
         dtype=use.dtype,
@@ -169,77 +190,10 @@ def _through(stored: TensorRef, use: ConvUse, parts: Mapping[int, TensorRef]) ->
     array = stored.load()
     for step in use.steps:
         if isinstance(step, Quantisation):
-            array = step.apply(array, *(parts[id(part)].load() for part in step.parts))
+            scale, zero = (None if part is None else parts[id(part.tensor)].load() for part in (step.scale, step.zero))
+            array = step.apply(array, scale, zero)
+        elif isinstance(step, Arithmetic):
+            array = step.apply(array, parts[id(step.other.tensor)].load())
         else:
-            array = array.astype(numpy_dtype(step)) if isinstance(step, str) else array.transpose(step)
+            array = array.astype(numpy_dtype(step)) if isinstance(step, str) else array.transpose(step or None)
     return array
-
-
-class _Stores:
-    """The model file and the files of external data beside it; each is opened once."""
-
-    def __init__(self, source: Source, stack: ExitStack):
-        self._source = source
-        self._stack = stack
-        self._beside: dict[str, Source] = {}
-
-    def reference(self, name: str, tensor: Tensor) -> TensorRef:
-        storage = ("onnx", tensor.location, tensor.start, tensor.shape)
-        if tensor.unreadable is not None:
-            return unreadable_tensor(name, tensor.dtype, tensor.shape, tensor.unreadable)
-        source = self._source
-        if tensor.location is not None:
-            source = self._open(tensor.location)
-            if tensor.start + tensor.length > source.size:
-                raise CheckpointError(
-                    f"needs bytes {tensor.start} to {tensor.start + tensor.length} of external data"
-                    f" '{printable(tensor.location, 100)}', which has {source.size}",
-                    tensor=name,
-                    cure=CURE,
-                )
-        return TensorRef(
-            name, tensor.dtype, tensor.shape, partial(_load, source, tensor), storage if tensor.length else None
-        )
-
-    def _open(self, location: str) -> Source:
-        if location in self._beside:
-            return self._beside[location]
-        if len(self._beside) >= SHARDS:
-            raise LimitError(f"names more than {SHARDS} files of external data, limit SHARDS")
-        check_beside(location, "external data")
-        path = str(Path(self._source.path).parent / location)
-        try:
-            source = open_source(path)
-        except CheckpointError as error:
-            if error.what != "no such file":
-                raise
-            raise CheckpointError(
-                f"external data '{printable(location, 100)}' is missing", cure="put it into the folder of the model"
-            ) from None
-        self._stack.callback(source.close)
-        _refuse_link(path, source)
-        self._beside[location] = source
-        return source
-
-
-def _refuse_link(path: str, source: Source) -> None:
-    """A model that comes with a link in its folder could have any file read as its weights."""
-    try:
-        here = os.lstat(path)
-    except OSError as error:
-        raise CheckpointError("changed while it was read", path=path) from error
-    opened = os.fstat(source.fd)
-    if stat.S_ISLNK(here.st_mode) or (here.st_ino, here.st_dev) != (opened.st_ino, opened.st_dev):
-        raise CheckpointError(
-            "is a symbolic link, which external data may not be", path=path, cure="copy the file there"
-        )
-
-
-def _load(source: Source, tensor: Tensor) -> NDArray[Any]:
-    data = source.pread(tensor.start, tensor.length)
-    if not tensor.varints:
-        return from_little_endian(data, tensor.dtype, tensor.shape)
-    try:
-        return from_varints(data, tensor.dtype, tensor.shape)
-    except GcxError as error:
-        raise error.located(path=source.path) from None

@@ -6,21 +6,51 @@ all, one for each index along an axis, or one for each block along an axis.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from gcx.readers.onnx_graph import DTYPES, Graph, Node, Tensor
+from gcx.readers.dtypes import numpy_dtype
+from gcx.readers.onnx_graph import Graph, Node
+from gcx.readers.onnx_tensors import DTYPES, Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+STEPS = ("QuantizeLinear", "DequantizeLinear")
+"""Operators between a stored weight and its convolution."""
 WEIGHT_OF = {"QLinearConv": 3, "ConvInteger": 1}
 """Convolutions on quantised weights, and which input that is."""
+_PLACES = dict.fromkeys(STEPS, (1, 2)) | {"QLinearConv": (4, 5), "ConvInteger": (None, 3)}
+"""Which inputs are the scale and the zero point of the weight."""
 _FLOATS = ("float64", "float32", "float16", "bfloat16")
 _RANGES = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
-_STEPS = 4
+_INTEGERS = (*_RANGES, "int32", "int64")
+_WAY = 4
 """Nodes between a stored scale and the operator that uses it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stored scale or zero point, and the number formats that it is cast to before it is used."""
+
+    tensor: Tensor
+    casts: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.tensor.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.casts[-1] if self.casts else self.tensor.dtype
+
+    def cast(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The numbers as the operator gets them."""
+        for dtype in self.casts:
+            array = array.astype(numpy_dtype(dtype))
+        return array
 
 
 @dataclass(frozen=True)
@@ -28,9 +58,9 @@ class Quantisation:
     """One operator on the way from what is stored to what the convolution computes with."""
 
     op: str
-    scale: Tensor | None
+    scale: Part | None
     """None for ConvInteger, which leaves its scale to a later node."""
-    zero: Tensor | None
+    zero: Part | None
     axis: int
     block: int
     to: str
@@ -54,10 +84,13 @@ class Quantisation:
             blocked = (*shape[:axis], expected, *shape[axis + 1 :])
             if part.shape != (blocked if self.block else (expected,)):
                 return f"is quantised ({self.op}) by numbers of shape {part.shape}, which do not fit its {shape}"
+        if self.op in STEPS and self.scale and self.zero and prod(self.scale.shape) != prod(self.zero.shape):
+            shapes = f"{self.zero.shape}, its scales {self.scale.shape}"
+            return f"is quantised ({self.op}), and its zero points are of shape {shapes}"
         return None
 
     @property
-    def parts(self) -> tuple[Tensor, ...]:
+    def parts(self) -> tuple[Part, ...]:
         return tuple(part for part in (self.scale, self.zero) if part is not None)
 
     def note(self, dtype: str) -> str:
@@ -71,14 +104,14 @@ class Quantisation:
             return f"{dtype} less its zero point (ConvInteger): its scale comes after the convolution"
         return f"dequantised from {dtype}{per}"
 
-    def apply(self, array: NDArray[Any], *parts: NDArray[Any]) -> NDArray[Any]:
-        """The operator's output; `parts` are the numbers of `self.parts`."""
+    def apply(self, array: NDArray[Any], scale: NDArray[Any] | None, zero: NDArray[Any] | None) -> NDArray[Any]:
+        """The operator's output; the scales and zero points as they are stored, None where there are none."""
         import numpy as np
 
-        given = dict(zip((id(part) for part in self.parts), parts, strict=True))
-        scale, zero = (
-            None if part is None else self._along(given[id(part)], array.shape) for part in (self.scale, self.zero)
-        )
+        if scale is not None and self.scale is not None:
+            scale = self._along(self.scale.cast(scale), array.shape)
+        if zero is not None and self.zero is not None:
+            zero = self._along(self.zero.cast(zero), array.shape)
         with np.errstate(all="ignore"):  # what is not finite is seen where it is measured
             if self.op == "QuantizeLinear" and scale is not None:
                 low, high = _RANGES[self.levels]
@@ -114,19 +147,14 @@ def quantisation(graph: Graph, node: Node) -> Quantisation:
         graph: where the node stands.
         node: QuantizeLinear, DequantizeLinear, or a convolution on quantised weights.
     """
-    places = {"QLinearConv": (4, 5), "ConvInteger": (None, 3)}.get(node.op, (1, 2))
-    found, missing = [], ""
-    for place, what in zip(places, ("scale", "zero point"), strict=True):
-        name = node.inputs[place] if place is not None and place < len(node.inputs) else ""
-        stored = _stored(graph, name)
-        if stored is None and (name or (what == "scale" and place is not None)):
-            missing = f"its {what} is not stored"
-        elif stored is not None and stored.unreadable is not None:
-            missing = f"its {what} {stored.unreadable}"
-        elif stored is not None and what == "scale" and stored.dtype not in _FLOATS:
-            missing = f"its scale is of {stored.dtype}"
-        found.append(stored)
-    scale, zero = found
+    scale_at, zero_at = _PLACES[node.op]
+    scale, missing = _part(graph, node, scale_at, "scale")
+    zero, no_zero = _part(graph, node, zero_at, "zero point")
+    missing = missing or no_zero
+    if scale is None and scale_at is not None:
+        missing = missing or "its scale is not stored"
+    if scale is not None and scale.dtype not in _FLOATS:
+        missing = missing or f"its scale is of {scale.dtype}"
     if node.block < 0 or (node.block and scale is not None and prod(scale.shape) == 1):
         missing = missing or f"its blocks of {node.block} are none"
     levels = ""
@@ -135,20 +163,44 @@ def quantisation(graph: Graph, node: Node) -> Quantisation:
         missing = missing or ("" if levels in _RANGES else f"its levels are of {levels}")
     to = "float32" if scale is None else scale.dtype
     # Of a convolution's weight the first axis is that of the filters.
-    axis = 0 if node.op in WEIGHT_OF else node.axis
-    return Quantisation(node.op, scale, zero, axis, 0 if node.op in WEIGHT_OF else node.block, to, levels, missing)
+    axis, block = (0, 0) if node.op in WEIGHT_OF else (node.axis, node.block)
+    return Quantisation(node.op, scale, zero, axis, block, to, levels, missing)
 
 
-def _stored(graph: Graph, name: str) -> Tensor | None:
-    for _ in range(_STEPS):
+def quantiser_parts(graphs: Iterable[Graph]) -> set[int]:
+    """The stored scales and zero points of the graphs, by `id`."""
+    nodes = ((graph, node) for graph in graphs for node in graph.nodes if node.op in _PLACES)
+    found = (_part(graph, node, place, "")[0] for graph, node in nodes for place in _PLACES[node.op])
+    return {id(part.tensor) for part in found if part is not None}
+
+
+def _part(graph: Graph, node: Node, place: int | None, what: str) -> tuple[Part | None, str]:
+    """The stored numbers behind an input; and why they cannot be had, where there is such an input."""
+    name = node.inputs[place] if place is not None and place < len(node.inputs) else ""
+    if not name:
+        return None, ""
+    part = stored_part(graph, name)
+    if part is None:
+        return None, f"its {what} is not stored"
+    return part, "" if part.tensor.unreadable is None else f"its {what} {part.tensor.unreadable}"
+
+
+def stored_part(graph: Graph, name: str) -> Part | None:
+    """Follow a scale or zero point back to where it is stored, through casts that every implementation does alike."""
+    casts: list[str] = []
+    for _ in range(_WAY):
         found = graph.find(name)
+        if isinstance(found, Node) and found.op == "Constant" and found.value is not None:
+            found = found.value
         if isinstance(found, Tensor):
-            return found
+            # From a float to integers, what does not fit becomes one thing here and another there.
+            rounded = found.dtype not in _INTEGERS and any(cast in _INTEGERS for cast in casts)
+            return None if rounded else Part(found, tuple(reversed(casts)))
         if found is None:
             return None
-        if found.op == "Constant" and found.value is not None:
-            return found.value
-        if found.op != "Identity" or not found.inputs:
+        if found.op == "Cast" and DTYPES.get(found.to) in (*_FLOATS, *_INTEGERS):
+            casts.append(DTYPES[found.to])
+        elif found.op != "Identity":
             return None
-        name = found.inputs[0]
+        name = found.inputs[0] if found.inputs else ""
     return None

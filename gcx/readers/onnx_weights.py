@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, printable
-from gcx.readers.onnx_graph import DTYPES, Graph, Node, Tensor
-from gcx.readers.onnx_quantised import WEIGHT_OF, Quantisation, quantisation
+from gcx.readers.onnx_arithmetic import Arithmetic, arithmetic
+from gcx.readers.onnx_computed import PARAMETRISED, TRAINED, Origins, origins
+from gcx.readers.onnx_graph import Graph, Node
+from gcx.readers.onnx_names import Names, is_called_weight, weight_name
+from gcx.readers.onnx_quantised import STEPS, WEIGHT_OF, Quantisation, quantisation
+from gcx.readers.onnx_tensors import DTYPES, Tensor
 
-PLAIN = {"Conv": False, "FusedConv": False, "ConvTranspose": True}
+PLAIN = dict.fromkeys(("Conv", "FusedConv", "NhwcFusedConv", "NhwcConv", "DeformConv"), False) | {"ConvTranspose": True}
 """Operations whose second input is a convolution weight, and whether it is transposed."""
 
-_WEIGHT_WORDS = ("weight", "weights", "kernel", "kernels", "filter", "filters")
+_CONVOLUTIONS = frozenset((*PLAIN, *WEIGHT_OF))
+_UNSURE = "is the weight of an NhwcConv, whose documentation and whose writers state two orders of its axes"
 _FLOATS = ("float64", "float32", "float16")
 _STEPS = 16
 """Nodes between a stored tensor and the convolution that uses it."""
 
 
-Step = str | tuple[int, ...] | Quantisation
-"""A dtype to cast to, the axes of a transposition, or an operator of quantised numbers."""
+Step = str | tuple[int, ...] | Quantisation | Arithmetic
+"""A dtype to cast to, the axes of a transposition (empty: all turned round), or an operator with other numbers."""
 
 
 @dataclass(frozen=True)
@@ -40,87 +44,145 @@ class ConvUse:
 
 
 @dataclass(frozen=True)
-class _Found:
-    tensor: Tensor
+class ConvWeights:
+    """What the convolutions of a model are given as weights."""
+
+    uses: list[ConvUse]
+    """One for every stored weight and way to it, with names that differ, in the order of the nodes."""
+    parametrised: dict[str, ConvSpec]
+    """By the name of the main part: weights that are put together by the names of their parts."""
+    named_parts: frozenset[int]
+    """The parts of those, by `id`."""
+    other_parts: frozenset[int]
+    """Stored tensors, by `id`, from which a graph computes weights in ways that are not followed."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """From a convolution's weight back to where it is stored, or as far as it is followed."""
+
     steps: tuple[Step, ...]
-    constant: bool
-    """Lies in a node, where it has no name of its own."""
+    """Of the way forth."""
+    tensor: Tensor | None = None
+    constant: bool = False
+    """The tensor lies in a node, where it has no name of its own."""
+    end: str = ""
+    """What the weight is, where it is not stored."""
+    node: Node | None = None
+    """The last that computes it."""
+    origins: Origins = field(default_factory=Origins)
+
+    @property
+    def parametrised(self) -> Tensor | None:
+        """The main part of a weight that torch computes from parts with names that say how."""
+        if self.node is None or self.node.op not in ("Mul", "Div"):
+            return None
+        if not self.steps:
+            return self.origins.whole(PARAMETRISED)
+        rounded = (isinstance(step, Quantisation) and step.levels in ("", "int8") for step in self.steps)
+        return self.origins.whole(TRAINED) if all(rounded) else None
 
 
-def conv_uses(graphs: Sequence[Graph]) -> tuple[list[ConvUse], tuple[str, ...]]:
+def conv_weights(graphs: Sequence[Graph], quantisers: Container[int]) -> ConvWeights:
     """Find the convolutions' weights.
 
-    Returns:
-        One entry for every stored weight and way to it, with names that differ, in the order of the nodes; and notes
-        on convolutions whose weights are not stored.
+    Args:
+        graphs: of one model.
+        quantisers: the stored scales and zero points, by `id`: none is a weight.
 
     Raises:
         CheckpointError: groups that do not divide the weight.
     """
-    nodes: dict[tuple[int, object], list[Node]] = {}
-    founds: dict[tuple[int, object], _Found] = {}
+    ways = list(_ways(graphs))
+    direct = {id(way.tensor) for _, way in ways}
+    stored: dict[Hashable, tuple[Tensor, _Way, list[Node]]] = {}
+    parametrised: dict[str, tuple[Tensor, list[Node]]] = {}
+    named_parts: set[int] = set()
+    other_parts: set[int] = set()
     nowhere: list[str] = []
+    for node, way in ways:
+        parts = {id(tensor) for tensor in way.origins.tensors}
+        whole = way.parametrised
+        if whole is not None and id(whole) not in direct:
+            named_parts |= parts
+            parametrised.setdefault(whole.name, (whole, []))[1].append(node)
+            continue
+        other_parts |= parts | {id(step.other.tensor) for step in way.steps if isinstance(step, Arithmetic)}
+        tensor = way.tensor or way.origins.main(quantisers)
+        if tensor is None:
+            nowhere.append(f"{printable(node.name or node.op, 60)} ({way.end})")
+        else:
+            stored.setdefault((id(tensor), way.steps, id(way.node)), (tensor, way, []))[2].append(node)
+    names = Names(name for graph in graphs for name in graph.tensors)
+    uses = [_use(tensor, way, users, names) for tensor, way, users in stored.values()]
+    specs = {name: _spec(users, main.shape, name) for name, (main, users) in parametrised.items()}
+    return ConvWeights(uses, specs, frozenset(named_parts), frozenset(other_parts - named_parts), _not_stored(nowhere))
+
+
+def _not_stored(convolutions: Sequence[str]) -> tuple[str, ...]:
+    if not convolutions:
+        return ()
+    more = f" and {len(convolutions) - 3} more" if len(convolutions) > 3 else ""
+    return (f"convolutions without a stored weight: {', '.join(convolutions[:3])}{more}",)
+
+
+def _ways(graphs: Iterable[Graph]) -> Iterator[tuple[Node, _Way]]:
+    """All convolutions."""
     for graph in graphs:
-        for node, index in _convolutions(graph):
-            found = _weight(graph, node, node.inputs[index] if index < len(node.inputs) else "")
-            if isinstance(found, str):
-                nowhere.append(f"{printable(node.name or node.op, 60)} ({found})")
-                continue
-            key = (id(found.tensor), found.steps)
-            nodes.setdefault(key, []).append(node)
-            founds.setdefault(key, found)
-    used = {id(found.tensor) for found in founds.values()}
-    taken = {tensor.name for graph in graphs for tensor in graph.tensors.values() if id(tensor) not in used}
-    uses = [_use(founds[key], users, taken) for key, users in nodes.items()]
-    notes: tuple[str, ...] = ()
-    if nowhere:
-        more = f" and {len(nowhere) - 3} more" if len(nowhere) > 3 else ""
-        notes = (f"convolutions without a stored weight: {', '.join(nowhere[:3])}{more}",)
-    return uses, notes
+        for node in graph.nodes:
+            if node.op in _CONVOLUTIONS:
+                index = WEIGHT_OF.get(node.op, 1)
+                yield node, _way_back(graph, node, node.inputs[index] if index < len(node.inputs) else "")
 
 
-def _convolutions(graph: Graph) -> Iterator[tuple[Node, int]]:
-    for node in graph.nodes:
-        if node.op in PLAIN:
-            yield node, 1
-        elif node.op in WEIGHT_OF:
-            yield node, WEIGHT_OF[node.op]
-
-
-def _weight(graph: Graph, node: Node, name: str) -> _Found | str:
-    """Follow a convolution's input back to a stored tensor; else say what it is."""
+def _way_back(graph: Graph, node: Node, name: str) -> _Way:
+    """Follow a convolution's input back to a stored tensor; else say what it is, and what is known of it."""
     steps: list[Step] = [quantisation(graph, node)] if node.op in WEIGHT_OF else []
+    first = name
+    computed: _Way | None = None
     for _ in range(_STEPS):
         found = graph.find(name)
+        if isinstance(found, Node) and found.op == "Constant" and found.value is not None:
+            return _Way(tuple(reversed(steps)), found.value, constant=True)
         if isinstance(found, Tensor):
-            return _Found(found, tuple(reversed(steps)), constant=False)
+            return _Way(tuple(reversed(steps)), found)
         if found is None:
-            return "an input of the model" if name else "none"
-        if found.op == "Constant" and found.value is not None:
-            return _Found(found.value, tuple(reversed(steps)), constant=True)
+            return computed or _Way((), end="an input of the model" if name else "none")
+        name = found.inputs[0] if found.inputs else ""
         if found.op == "Cast" and DTYPES.get(found.to) in _FLOATS:
             steps.append(DTYPES[found.to])
-        elif found.op == "Transpose" and found.perm is not None:
-            steps.append(tuple(found.perm))
-        elif found.op in ("QuantizeLinear", "DequantizeLinear"):
+        elif found.op == "Transpose":
+            steps.append(tuple(found.perm or ()))
+        elif found.op in STEPS:
             steps.append(quantisation(graph, found))
         elif found.op != "Identity":
-            return f"computed by {printable(found.op, 40)}"
-        name = found.inputs[0] if found.inputs else ""
-    return "computed in many steps"
+            computed = computed or _computed(graph, first, steps, found, f"by {printable(found.op, 40)}")
+            operator = arithmetic(graph, found)
+            if operator is None or computed.parametrised:
+                return computed
+            steps.append(operator[0])
+            name = operator[1]
+    return computed or _computed(graph, first, steps, node, "in many steps")
 
 
-def _use(found: _Found, users: list[Node], taken: set[str]) -> ConvUse:
-    tensor = found.tensor
-    name = _weight_name(tensor.name, users[0], found.constant)
-    if name != tensor.name or found.constant or (found.steps and len(users) and name not in taken):
-        name = _free(name, taken)
-    taken.add(name)
+def _computed(graph: Graph, name: str, steps: Sequence[Step], at: Node, how: str) -> _Way:
+    behind = origins(graph, name, _CONVOLUTIONS)
+    return _Way(tuple(reversed(steps)), end=f"computed {how}", node=at, origins=behind)
+
+
+def _use(tensor: Tensor, way: _Way, users: list[Node], names: Names) -> ConvUse:
+    changed = way.tensor is None or any(isinstance(step, Arithmetic) for step in way.steps)
+    called = not way.constant and (not changed or is_called_weight(tensor.name))
+    name = names.give(weight_name(tensor.name, users[0], called=called), "" if way.constant else tensor.name)
+    skipped = ConvUse(name, tensor, (), _spec(users, tensor.shape, name, computed=True), tensor.dtype, tensor.shape)
+    if way.tensor is None:
+        return replace(skipped, unreadable=f"its weight is {way.end}, not stored")
     shape, dtype = tensor.shape, tensor.dtype
-    unreadable: str | None = None
+    unreadable = _UNSURE if any(node.op == "NhwcConv" for node in users) else None
     notes: tuple[str, ...] = ()
     rounded = False
-    for step in found.steps:
+    for step in way.steps:
         if isinstance(step, str):
             dtype = step
         elif isinstance(step, Quantisation):
@@ -128,54 +190,33 @@ def _use(found: _Found, users: list[Node], taken: set[str]) -> ConvUse:
             notes += () if rounded else (step.note(dtype),)
             rounded = bool(step.levels)
             dtype = step.to
-        elif sorted(step) == list(range(len(shape))):
-            shape = tuple(shape[axis] for axis in step)
+        elif isinstance(step, Arithmetic):
+            if problem := step.problem(shape, dtype):
+                return replace(skipped, unreadable=problem)
+            notes += (step.note,)
+            rounded = False
+        elif not step or sorted(step) == list(range(len(shape))):
+            shape = tuple(shape[axis] for axis in step) if step else shape[::-1]
         else:
             raise CheckpointError(f"is transposed by axes that it does not have: {step}", tensor=name)
-    groups = {node.group for node in users}
-    kinds = {PLAIN.get(node.op, False) for node in users}
-    for group in groups:
-        if group < 1 or (shape and shape[0] % group):
-            raise CheckpointError(f"states {group} groups, which do not divide its {shape[:1]}", tensor=name)
-    spec = ConvSpec(groups.pop() if len(groups) == 1 else None, kinds.pop() if len(kinds) == 1 else None)
+    spec = _spec(users, shape, name)
     if spec.groups is None:
         stated = ", ".join(str(node.group) for node in users[:8])
         notes += (f"{len(users)} convolutions use this weight with different groups: {stated}",)
-    return ConvUse(name, tensor, found.steps, spec, dtype, shape, unreadable, notes)
+    return ConvUse(name, tensor, way.steps, spec, dtype, shape, unreadable, notes)
 
 
-def _weight_name(name: str, node: Node, constant: bool) -> str:
-    """The tensor's own name where it says something, else the convolution's, as a module's weight."""
-    if constant or not name or re.fullmatch(r"(?:\w+::\w*_?)?\d+", name):
-        name = module_path(node) or name or "constant"
-    return name if name.rpartition(".")[2] in _WEIGHT_WORDS else f"{name}.weight"
+def _spec(users: Sequence[Node], shape: tuple[int, ...], name: str, *, computed: bool = False) -> ConvSpec:
+    """What the nodes state, where they agree.
 
-
-def module_path(node: Node) -> str:
-    """The module that an exporter wrote into a node's name: torch writes one part per call, the containers repeated.
-
-    >>> module_path(Node("Conv", "/layer1/layer1.0/conv1/Conv"))
-    'layer1.0.conv1'
-    >>> module_path(Node("Conv", "Conv_12"))
-    'Conv_12'
+    Args:
+        shape: of the weight; of one `computed` from it, this is a guess, and says nothing against the nodes.
     """
-    parts = [part for part in node.name.split("/") if part]
-    if len(parts) > 1 and re.fullmatch(re.escape(node.op) + r"(_\d+)?", parts[-1]):
-        parts.pop()
-    path: list[str] = []
-    for part in parts:
-        if path and part.startswith(path[-1] + "."):
-            path[-1] = part
-        else:
-            path.append(part)
-    return ".".join(path)
-
-
-def _free(name: str, taken: set[str]) -> str:
-    if name not in taken:
-        return name
-    stem, _, last = name.rpartition(".")
-    number = 2
-    while f"{stem}#{number}.{last}" in taken:
-        number += 1
-    return f"{stem}#{number}.{last}"
+    groups = {node.group for node in users}
+    kinds = {PLAIN.get(node.op, False) for node in users}
+    for group in sorted(groups):
+        if group < 1 or (shape and shape[0] % group):
+            if computed:
+                return ConvSpec()
+            raise CheckpointError(f"states {group} groups, which do not divide its {shape[:1]}", tensor=name)
+    return ConvSpec(groups.pop() if len(groups) == 1 else None, kinds.pop() if len(kinds) == 1 else None)

@@ -34,6 +34,10 @@ def _seeds() -> list[bytes]:
         helper.make_node("DequantizeLinear", ["r8", "s"], ["r32"], axis=0, block_size=2),
         helper.make_node("ConvInteger", ["x", "q8", "z", "z"], ["i"]),
         helper.make_node("Conv", ["x", "r32"], ["v"]),
+        helper.make_node("Mul", ["a.weight", "s"], ["m"]),
+        helper.make_node("Conv", ["x", "m"], ["n"], group=2),
+        helper.make_node("Mul", ["c.weight_orig", "c.weight_mask"], ["e"]),
+        helper.make_node("Conv", ["x", "e"], ["f"], group=2),
         helper.make_node("If", ["p"], ["q"], then_branch=helper.make_graph([], "inner", [], [], [half])),
     ]
     quantised = [
@@ -41,6 +45,8 @@ def _seeds() -> list[bytes]:
         numpy_helper.from_array(np.float32(0.5), "s"),
         numpy_helper.from_array(np.full(4, 0.5, np.float32), "s4"),
         numpy_helper.from_array(np.int8(1), "z"),
+        numpy_helper.from_array(np.ones((4, 2, 1, 1), np.float32), "c.weight_orig"),
+        numpy_helper.from_array(np.ones((4, 2, 1, 1), np.float32), "c.weight_mask"),
     ]
     models = [
         helper.make_model(helper.make_graph(nodes[:1], "g", [], [], [weight])),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from torch import nn
 
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, GcxError, LimitError
-from gcx.readers import dtypes, onnx_graph, protobuf
+from gcx.readers import dtypes, onnx_graph, onnx_names, onnx_stores, protobuf
 from gcx.readers import onnx as reader_module
 from gcx.readers.base import ReadOptions, open_source
 from gcx.readers.onnx import OnnxReader
@@ -190,6 +191,8 @@ def test_kinds_of_convolution_and_their_groups():
         "three.weight": weight(4, 2, 3, 3, 3),
         "up.weight": weight(4, 2, 3, 3),
         "fused.weight": weight(4, 4, 1, 1),
+        "last.weight": weight(4, 1, 3, 3),
+        "bent.weight": weight(4, 2, 3, 3),
     }
     nodes = [
         conv("one.weight", group=2),
@@ -197,6 +200,8 @@ def test_kinds_of_convolution_and_their_groups():
         conv("three.weight", group=4),
         conv("up.weight", "ConvTranspose", group=2),
         conv("fused.weight", "FusedConv", domain="com.microsoft"),
+        conv("last.weight", "NhwcFusedConv", domain="com.microsoft", group=4),
+        helper.make_node("DeformConv", ["x", "bent.weight", "offset"], ["b"], group=2),
     ]
     checkpoint, _ = read(model(nodes, tensors))
     assert checkpoint.convs == {
@@ -205,7 +210,16 @@ def test_kinds_of_convolution_and_their_groups():
         "three": ConvSpec(4, False),
         "up": ConvSpec(2, True),
         "fused": ConvSpec(1, False),
+        "last": ConvSpec(4, False),
+        "bent": ConvSpec(2, False),
     }
+
+
+def test_a_weight_whose_order_of_axes_is_not_certain_is_skipped():
+    node = conv("w.weight", "NhwcConv", domain="com.microsoft", group=2)
+    checkpoint, _ = read(model([node], {"w.weight": weight(4, 3, 3, 2)}))
+    assert "NhwcConv" in checkpoint.tensors["w.weight"].unreadable
+    assert checkpoint.convs == {"w": ConvSpec(2, False)}
 
 
 @pytest.mark.parametrize(
@@ -235,6 +249,16 @@ def test_names_that_fall_together_stay_apart():
     assert np.array_equal(numbers["a.weight"], tensors["a.weight"])
 
 
+def test_one_weight_used_in_two_ways_is_two_layers():
+    array = weight(4, 2, 3, 3)
+    turned = helper.make_node("Transpose", ["w.weight"], ["t"], perm=[0, 1, 3, 2])
+    nodes = [turned, conv("w.weight", group=2), conv("t")]
+    checkpoint, numbers = read(model(nodes, {"w.weight": array}))
+    assert np.array_equal(numbers["w.weight"], array)
+    assert np.array_equal(numbers["w#2.weight"], array.transpose(0, 1, 3, 2))
+    assert checkpoint.convs == {"w": ConvSpec(2, False), "w#2": ConvSpec(1, False)}
+
+
 def test_a_weight_through_identity_cast_and_transpose():
     array = weight(3, 3, 4, 2, dtype=np.float64)
     nodes = [
@@ -248,6 +272,15 @@ def test_a_weight_through_identity_cast_and_transpose():
     assert np.array_equal(numbers["w.weight"], array.transpose(3, 2, 0, 1).astype(np.float32))
     ref = checkpoint.tensors["w.weight"]
     assert (ref.shape, ref.dtype) == ((2, 4, 3, 3), "float32")
+
+
+def test_a_transposition_without_axes_turns_them_round():
+    nodes = [helper.make_node("Transpose", ["w"], ["t"]), conv("t", group=2)]
+    tensors = {"w": weight(5, 3, 2, 4)}
+    checkpoint, numbers = read(model(nodes, tensors))
+    assert np.array_equal(numbers["w.weight"], tensors["w"].T)
+    assert checkpoint.tensors["w.weight"].shape == (4, 2, 3, 5)
+    assert checkpoint.convs == {"w": ConvSpec(2, False)}
 
 
 def test_a_transposition_by_axes_that_are_not_there():
@@ -276,17 +309,17 @@ def test_one_weight_in_several_convolutions():
 def test_convolutions_without_a_stored_weight_are_noted():
     nodes = [
         conv("x", name="by input"),
-        helper.make_node("Mul", ["w", "w"], ["m"]),
+        helper.make_node("MatMul", ["w", "w"], ["m"]),
         conv("m", name="by\x1bmul"),
         helper.make_node("Conv", ["x"], ["z"], name="none"),
         conv("x"),
         conv("x"),
     ]
-    checkpoint, _ = read(model(nodes, {"w": weight(2, 2, 1, 1)}))
+    checkpoint, _ = read(model(nodes, {"w": weight(2, 2)}))
     assert checkpoint.convs == {}
     (note,) = checkpoint.notes
     assert note.startswith("convolutions without a stored weight: by input (an input of the model), by\\x1bmul (")
-    assert note.endswith("(computed by Mul), none (none) and 2 more")
+    assert note.endswith("(computed by MatMul), none (none) and 2 more")
 
 
 def test_a_cycle_of_nodes_ends():
@@ -379,7 +412,7 @@ def test_external_data_elsewhere_is_never_opened(tmp_path, location, monkeypatch
     external(tmp_path)
     path, _ = external(tmp_path / "in", location)
     opened = []
-    monkeypatch.setattr(reader_module, "open_source", lambda path: opened.append(path) or open_source(path))
+    monkeypatch.setattr(onnx_stores, "open_source", lambda path: opened.append(path) or open_source(path))
     with pytest.raises(CheckpointError, match="not a plain file name"):
         read_path(path)
     assert opened == []
@@ -548,6 +581,44 @@ def test_memory_is_that_of_one_tensor_not_of_the_file():
     assert peak < 2_500_000 < len(data) / 4
 
 
+def seconds(proto) -> float:
+    started = time.process_time()
+    read(proto)
+    return time.process_time() - started
+
+
+def test_time_does_not_go_with_the_square_of_weights_that_are_called_alike():
+    constant = numpy_helper.from_array(weight(1, 1, 1))
+
+    def alike(count):
+        constants = [helper.make_node("Constant", [], [f"c{number}"], value=constant) for number in range(count)]
+        return model([*constants, *(conv(f"c{number}", name="a") for number in range(count))], {})
+
+    _, numbers = read(alike(3))
+    assert list(numbers) == ["a.weight", "a#2.weight", "a#3.weight"]
+    assert seconds(alike(8000)) < 6 * seconds(alike(2000)) + 0.5
+
+
+def test_time_does_not_go_with_the_square_of_a_name():
+    assert seconds(model([conv("a::" + "1" * 60_000 + "!")], {"a::" + "1" * 60_000 + "!": weight(1, 1, 1)})) < 1
+
+
+def test_names_that_are_made_of_one_long_name_have_a_limit(monkeypatch):
+    monkeypatch.setattr(onnx_names, "NAMES", 2000)
+    name = "n" * 400 + ".weight"
+
+    def used(ways):
+        casts = [
+            helper.make_node("Cast", [f"{way}.{step}" if step else name], [f"{way}.{step + 1}"], to=1)
+            for way in range(ways)
+            for step in range(way)
+        ]
+        return model([*casts, *(conv(f"{way}.{way}" if way else name) for way in range(ways))], {name: weight(1, 1, 1)})
+
+    assert len(read(used(4))[1]) == 4
+    assert "limit NAMES" in str(refusal(used(6)))
+
+
 def test_empty_nodes_do_not_multiply_in_memory(monkeypatch):
     monkeypatch.setattr(onnx_graph, "ONNX_NODES", 10_000)
     data = model([], {"w": weight(1)}).SerializeToString()
@@ -647,16 +718,16 @@ def test_packed_numbers_count_against_the_budget():
 
 def test_files_of_external_data_have_a_limit(tmp_path, monkeypatch):
     path, _ = external(tmp_path)
-    monkeypatch.setattr(reader_module, "SHARDS", 1)
+    monkeypatch.setattr(onnx_stores, "SHARDS", 1)
     read_path(path)
-    monkeypatch.setattr(reader_module, "SHARDS", 0)
+    monkeypatch.setattr(onnx_stores, "SHARDS", 0)
     with pytest.raises(LimitError, match="limit SHARDS"):
         read_path(path)
 
 
 def test_external_data_that_goes_away_while_it_is_opened(tmp_path, monkeypatch):
     path, _ = external(tmp_path)
-    monkeypatch.setattr(reader_module, "open_source", lambda path: (open_source(path), os.unlink(path))[0])
+    monkeypatch.setattr(onnx_stores, "open_source", lambda path: (open_source(path), os.unlink(path))[0])
     with pytest.raises(CheckpointError, match="changed while it was read"):
         read_path(path)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from readers.test_onnx import conv, model, read
+from torch import nn
+from torch.ao import quantization
 
 import gcx
 from gcx.checkpoint import ConvSpec
@@ -84,6 +87,26 @@ def test_a_float_weight_that_is_rounded_and_back(channels):
     assert checkpoint.tensors[f"{name}.weight"].notes == ("rounded to levels of int8 and back (QuantizeLinear)",)
 
 
+@pytest.mark.parametrize("zero", [integers(np.int8, 8).astype(np.int32), np.full(8, 300, np.int32)])
+def test_scales_and_zero_points_that_are_cast_on_the_way(zero):
+    tensors = {"w": RNG.standard_normal((8, 2, 3, 3)).astype(np.float32), "s": scales(8, dtype=np.float64), "z": zero}
+    nodes = [
+        node("Cast", ["z"], "z8", to=TensorProto.INT8),
+        node("Cast", ["s"], "s32", to=TensorProto.FLOAT),
+        node("QuantizeLinear", ["w", "s32", "z8"], "q", axis=0),
+        node("DequantizeLinear", ["q", "s32", "z8"], "d", axis=0),
+    ]
+    checkpoint, numbers = read(model([*nodes, conv("d", group=2)], tensors))
+    assert numbers["w.weight"].tobytes() == reference(nodes, tensors, "d").tobytes()
+    assert checkpoint.convs == {"w": ConvSpec(2, False)}
+
+
+def test_a_zero_point_that_is_rounded_from_floats_is_not_guessed():
+    nodes = [node("Cast", ["z"], "z8", to=TensorProto.INT8), node("DequantizeLinear", ["q", "s", "z8"], "w"), conv("w")]
+    tensors = {"q": STORED, "s": np.float32(1), "z": np.float32(300.5)}
+    assert "zero point is not stored" in read(model(nodes, tensors))[0].tensors["q.weight"].unreadable
+
+
 def test_qlinearconv_takes_its_weight_scale_and_zero_point():
     tensors = {"q": integers(np.uint8, 8, 2, 3, 3), "s": scales(8), "z": integers(np.uint8, 8)}
     tensors |= {"x1": np.float32(1), "x0": np.uint8(0)}
@@ -141,6 +164,8 @@ STORED = integers(np.int8, 8, 2, 3, 3)
         ({"s": scales(8, 2), "z": np.int8(0)}, {"axis": 0}, "do not fit"),
         ({"s": scales(8), "z": integers(np.int8, 8)}, {"axis": 4}, "axis that it does not have: 4"),
         ({"s": scales(8), "z": integers(np.int8, 8)}, {"axis": -5}, "axis that it does not have: -5"),
+        ({"s": scales(8), "z": np.int8(3)}, {"axis": 0}, "zero points are of shape (), its scales (8,)"),
+        ({"s": scales(), "z": integers(np.int8, 8)}, {"axis": 0}, "zero points are of shape (8,), its scales ()"),
         ({"s": scales(0), "z": integers(np.int8, 0)}, {"axis": 0}, "do not fit"),
         ({"z": np.int8(0)}, {}, "its scale is not stored"),
         ({"s": scales()}, {}, "its zero point is not stored"),
@@ -156,6 +181,83 @@ def test_what_does_not_fit_is_skipped_with_the_reason(tensors, attributes, reaso
     checkpoint, _ = read(model(nodes, {"q": STORED, **tensors}))
     assert reason in checkpoint.tensors["q.weight"].unreadable
     assert checkpoint.convs == {"q": ConvSpec(2, False)}
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_scales_in_blocks_are_no_layer_of_their_own(rounded, tmp_path):
+    tensors = {"q": STORED, "s": scales(8, 1, 3, 3), "z": integers(np.int8, 8, 1, 3, 3)}
+    nodes = [node("DequantizeLinear", ["q", "s", "z"], "w", axis=1, block_size=2)]
+    if rounded:
+        tensors["q"] = RNG.standard_normal((8, 2, 3, 3)).astype(np.float32)
+        nodes[0].input[0] = "r"
+        nodes.insert(0, node("QuantizeLinear", ["q", "s", "z"], "r", axis=1, block_size=2))
+    onnx.save(model([*nodes, conv("w", group=2)], tensors), tmp_path / "q.onnx")
+    report = gcx.correlate(str(tmp_path / "q.onnx")).models[0]
+    assert [layer.name for layer in report.layers] == ["q"]
+    assert (report.coverage.measured, report.coverage.convolutions) == (1, 1)
+    (listed,) = gcx.layers(str(tmp_path / "q.onnx")).models
+    assert {left.name: left.reason for left in listed.left_out} == dict.fromkeys(
+        "sz", "scales or zero points of a quantised tensor"
+    )
+
+
+class Trained(nn.Module):
+    def __init__(self, norm):
+        super().__init__()
+        self.c = nn.Conv2d(4, 8, 3, groups=2, bias=not norm)
+        self.bn = nn.BatchNorm2d(8) if norm else nn.Identity()
+
+    def forward(self, x):
+        return self.bn(self.c(x))
+
+
+CHANNELS = quantization.FakeQuantize.with_args(
+    observer=quantization.MovingAveragePerChannelMinMaxObserver,
+    quant_min=-128,
+    quant_max=127,
+    dtype=torch.qint8,
+    qscheme=torch.per_channel_symmetric,
+    ch_axis=0,
+)
+WHOLE = quantization.FakeQuantize.with_args(
+    observer=quantization.MovingAverageMinMaxObserver,
+    quant_min=-128,
+    quant_max=127,
+    dtype=torch.qint8,
+    qscheme=torch.per_tensor_symmetric,
+)
+
+
+def trained(rounding, *, norm=False):
+    """A net in the middle of quantisation-aware training, as torch prepares it."""
+    torch.manual_seed(0)
+    net = Trained(norm).train()
+    if norm:
+        quantization.fuse_modules_qat(net, [["c", "bn"]], inplace=True)
+    net.qconfig = quantization.QConfig(activation=nn.Identity, weight=rounding)
+    quantization.prepare_qat(net, inplace=True)
+    for _ in range(3):
+        net(torch.randn(2, 4, 8, 8))
+    return net.eval().apply(quantization.disable_observer)
+
+
+def exported(net, path, *, fold):
+    torch.onnx.export(net, (torch.zeros(1, 4, 8, 8),), path, dynamo=False, do_constant_folding=fold)
+    return str(path)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the exporter, and of tracing
+@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize("rounding", [CHANNELS, WHOLE])
+def test_a_net_in_quantisation_aware_training_is_measured_as_torch_rounds_it(rounding, fold, tmp_path):
+    net = trained(rounding)
+    path = exported(net, tmp_path / "qat.onnx", fold=fold)
+    effective = net.c.weight_fake_quant(net.c.weight).detach().numpy()
+    assert (effective != net.c.weight.detach().numpy()).any()
+    (layer,) = gcx.correlate(path).models[0].layers
+    assert (layer.status, layer.name, layer.groups, layer.groups_from) == ("measured", "c", 2, "recorded")
+    plain = gcx.correlate({"c.weight": effective}, groups={"c": 2}).models[0].measured[0]
+    assert (layer.within, layer.across) == (plain.within, plain.across)
 
 
 def test_a_block_beyond_the_axis_is_the_whole_axis():
