@@ -212,8 +212,13 @@ def test_what_torch_computes_a_weight_from_keeps_the_groups_of_its_convolution(w
 @pytest.mark.parametrize("rounding", [CHANNELS, WHOLE])
 def test_a_convolution_rounded_with_its_batch_norm(rounding, fold, tmp_path):
     net = trained(rounding, norm=True)
-    (layer,) = gcx.correlate(exported(net, tmp_path / "qat.onnx", fold=fold)).models[0].layers
-    assert (layer.status, layer.name, layer.groups, layer.groups_from) == ("measured", "c", 2, "recorded")
+    path = exported(net, tmp_path / "qat.onnx", fold=fold)
+    (listed,) = gcx.layers(path).models[0].layers
+    assert (listed.name, listed.groups, listed.groups_from) == ("c", 2, "recorded")
+    (layer,) = gcx.correlate(path).models[0].layers
+    if not fold:  # the graph still multiplies by the gain, and the file does not keep what the observer saw
+        assert (layer.status, "does not tell to how many levels" in layer.reason) == ("skipped", True)
+        return
     gain = (net.c.bn.weight / torch.sqrt(net.c.bn.running_var + net.c.bn.eps)).reshape(-1, 1, 1, 1)
     effective = (net.c.weight_fake_quant(net.c.weight * gain) / gain).detach().numpy()
     plain = gcx.correlate({"c.weight": effective}, groups={"c": 2}).models[0].measured[0]
