@@ -76,3 +76,15 @@ def test_declared_must_name_a_convolution():
 def test_a_known_count_helps_its_neighbours():
     shapes = {"a.weight": (40, 3, 3, 3), "up.weight": (40, 6, 3, 3), "b.weight": (48, 1, 3, 3)}
     assert resolve_groups(shapes, recorded={"up": ConvSpec(8, True)})["b"].groups == 48
+
+
+def test_a_name_of_any_depth_costs_its_length():
+    from gcx.groups import network
+
+    deep = ".".join("a" * 50_000)
+    shapes = {f"{deep}.{name}.weight": shape for name, shape in (("c", (8, 3, 3, 3)), ("d", (8, 2, 3, 3)))}
+    tree = network._Tree()
+    for name, shape in shapes.items():
+        tree.owner(name, shape)
+    assert len(tree._nodes) < 3 * network.DEPTH
+    assert resolve_groups(shapes)[f"{deep}.d"].groups == 4
