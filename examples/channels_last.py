@@ -7,7 +7,6 @@ with groups=2. Nothing is trained: shapes, cost and groups are the point.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -15,7 +14,7 @@ os.environ["KERAS_BACKEND"] = "torch"  # read when Keras is imported
 
 import keras
 import numpy as np
-from recording import HERE, RESULTS, Record, parse_options, versions, write_json, write_whole
+from recording import HERE, Record, parse_options, run_script, versions, write_json, write_whole
 
 SIDE, CHANNELS, FILTERS = 100, 32, 64
 KERNEL, SEED = 3, 0
@@ -75,8 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_options("channels_last", __doc__, quick="the same, kept apart", seeds=(), arguments=arguments)
     net = thread_net()
     found = measure(net)
-    shipped = options.out == RESULTS / "channels_last.json"
-    model = HERE / "checkpoints" / "thread.keras" if shipped else options.out.with_name("thread.keras")
+    model = HERE / "checkpoints" / "thread.keras" if options.published else options.out.with_name("thread.keras")
     write_whole(model, saved(net))
     settings = {"side": SIDE, "channels": CHANNELS, "filters": FILTERS, "kernel": KERNEL, "seed": SEED}
     write_json(options.out, {"settings": settings, "versions": versions("keras", "torch"), **found})
@@ -88,4 +86,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -6,16 +6,16 @@ stands its control: the ungrouped net cut into virtual groups, and the nets befo
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from fashion_net import WIDTH
-from recording import BUILD, HERE, RESULTS, Record, parse_options, versions, write_json, write_whole
+from recording import BUILD, HERE, Record, ScriptError, parse_options, run_script, versions, write_json
 from rich.console import Console
 from rich.progress import track as progress
+from training import plain, save
 
 import gcx
 from gcx.contract import to_mapping
@@ -95,10 +95,7 @@ def ship(runs: Runs, folder: Path) -> None:
         for seed in SHIPPED:
             path = runs.run(groups, seed) / f"epoch-{runs.last:02d}.pt"
             state = torch.load(path, weights_only=True)  # noqa: TID251 - a file that this machine trained
-            torch.save(
-                {name: value for name, value in state.items() if not name.startswith(HEAD)}, content := io.BytesIO()
-            )
-            write_whole(folder / f"fashion-g{groups}-seed{seed}.pt", content.getvalue())
+            save(plain(state, without=HEAD), folder / f"fashion-g{groups}-seed{seed}.pt")
 
 
 def quick_runs(seeds: list[int]) -> Runs:
@@ -124,7 +121,8 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         runs = Runs(BUILD / "fashion", options.seeds, 10)
     if missing := runs.missing():
-        sys.exit(f"fashion_kernels.py: no {missing[0]} and {len(missing) - 1} more: run train_fashion.py first")
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ScriptError(f"no {missing[0]}{more}: run train_fashion.py first")
     hidden, console = not sys.stderr.isatty(), Console(stderr=True)
     found = list(progress(contrasts(runs), "comparing", 10, console=console, transient=True, disable=hidden))
     followed = [
@@ -137,10 +135,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     for one in found:
         print(f"{one['groups']} groups against {one['against']}: {one[LAYER]['verdict']}")
-    if options.out == RESULTS / "fashion_kernels.json" and runs.seeds == list(SEEDS):
+    if options.published:
         ship(runs, HERE / "checkpoints")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from recording import write_whole
+from recording import ScriptError, write_whole
 from torch import Tensor
 
 SOURCE = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
@@ -26,10 +26,6 @@ FILES = {
     "t10k-labels-idx1-ubyte": ("bb300cfdad3c16e7a12a480ee83cd310", "15d484375f8d13e6eb1aabb0c3f46965"),
 }
 CONTENT_LIMIT = 60_000 * 28 * 28 + 16
-
-
-class DataError(Exception):
-    """The data is not there, or not what it should be; the message is one line with the cure."""
 
 
 class Images(NamedTuple):
@@ -59,8 +55,8 @@ def fetch(folder: Path) -> None:
             with urllib.request.urlopen(f"{SOURCE}{name}.gz", timeout=60) as answer:  # noqa: S310 - a constant https address
                 content = answer.read(CONTENT_LIMIT)
         except OSError as error:
-            raise DataError(f"cannot download {name}.gz ({error}): get the files and name them by --data") from None
-        _check(name, content, md5)
+            raise ScriptError(f"cannot download {name}.gz ({error}): get the files and name them by --data") from None
+        _check(f"the downloaded {name}.gz", content, md5, "try again, or get the files and name them by --data")
         write_whole(folder / f"{name}.gz", content)
 
 
@@ -68,7 +64,7 @@ def fashion(folder: Path) -> Split:
     """Fashion-MNIST from a folder with the four official IDX files, gzipped or not.
 
     Raises:
-        DataError: a file is missing, or its md5 is not the published one.
+        ScriptError: a file is missing, or its md5 is not the published one.
     """
     arrays = {name: _read(folder, name) for name in FILES}
     train, test = (
@@ -109,18 +105,18 @@ def _read(folder: Path, name: str) -> npt.NDArray[np.uint8]:
     packed, plain = folder / f"{name}.gz", folder / name
     if packed.exists():
         content = packed.read_bytes()
-        _check(packed.name, content, FILES[name][0])
+        _check(str(packed), content, FILES[name][0], "delete it and get it again")
         content = gzip.decompress(content)
     elif plain.exists():
         content = plain.read_bytes()
-        _check(plain.name, content, FILES[name][1])
+        _check(str(plain), content, FILES[name][1], "delete it and get it again")
     else:
-        raise DataError(f"no {name}.gz in {folder}: --data names the folder with the four files of Fashion-MNIST")
+        raise ScriptError(f"no {name}.gz in {folder}: --data names the folder with the four files of Fashion-MNIST")
     dimensions = content[3]
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
-def _check(name: str, content: bytes, md5: str) -> None:
+def _check(name: str, content: bytes, md5: str, cure: str) -> None:
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        raise DataError(f"{name} is not the published file (its md5 differs): delete it and get it again")
+        raise ScriptError(f"{name} is not the published file (its md5 differs): {cure}")

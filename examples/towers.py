@@ -8,19 +8,30 @@ photographs are an illustration, no experiment on vision.
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from recording import HERE, RESULTS, Record, parse_options, read_json, versions, write_json, write_whole
+from recording import (
+    HERE,
+    Record,
+    ScriptError,
+    parse_options,
+    read_json,
+    run_script,
+    same_making,
+    versions,
+    write_json,
+    write_whole,
+)
 from rich.console import Console
 from rich.progress import track as progress
 from torch import Tensor, nn
 from torch.nn import functional
+from training import content, make_deterministic, plain, processes
 
 import gcx
 from gcx.contract import to_mapping
@@ -111,8 +122,6 @@ def colour(net: TowerNet, towers: int) -> Record:
 
 def train(plan: Plan) -> tuple[Record, bytes]:
     """One run: its record, and its last convolutions as a file's content."""
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
     torch.manual_seed(plan.seed)
     learnt_from, tested_on = split(photographs())
     draw = torch.Generator().manual_seed(plan.seed)
@@ -132,9 +141,6 @@ def train(plan: Plan) -> tuple[Record, bytes]:
         images, turns = (part.to(DEVICE) for part in crops(pictures, TEST_CROPS, torch.Generator().manual_seed(10_000)))
         with torch.no_grad():
             found.append(float((net(images).argmax(1) == turns).float().mean()))
-    # Without the head, which is no convolution.
-    state = {name: tensor.cpu() for name, tensor in net.state_dict().items() if not name.startswith("head.")}
-    torch.save(state, content := io.BytesIO())
     record = {
         **plan._asdict(),
         "train_accuracy": round(found[0], 4),
@@ -142,7 +148,19 @@ def train(plan: Plan) -> tuple[Record, bytes]:
         "before": before,
         "after": colour(net, plan.towers),
     }
-    return record, content.getvalue()
+    return record, content(plain(net.state_dict(), without="head."))  # which is no convolution
+
+
+def known_runs(path: Path, head: Record, steps: int) -> list[Record]:
+    """What the file has of this experiment already."""
+    known = read_json(path)
+    if known is None:
+        return []
+    same_making(path, known, head)
+    runs: list[Record] = known["runs"]
+    if any(run["steps"] != steps for run in runs):
+        raise ScriptError(f"{path} has runs of other than {steps} steps: name another file by --out")
+    return runs
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -153,20 +171,18 @@ def main(arguments: list[str] | None = None) -> int:
     seeds = [0, 1] if options.quick and len(options.seeds) == 1 else options.seeds
     settings = {"side": SIDE, "shrink": SHRINK, "batch": BATCH, "sgd": SGD, "schedule": "one cycle", "stem": STEM}
     head = {"settings": settings, "versions": versions("gcx", "torch", "scikit-image", "scikit-learn")}
-    known = read_json(options.out) or {}
-    # Runs of other settings or versions are not the same experiment.
-    runs = known.get("runs", []) if {key: known.get(key) for key in head} == head else []
+    runs = known_runs(options.out, head, steps)
     done = {Plan(run["towers"], run["seed"], run["steps"]) for run in runs}
     todo = [plan for seed in seeds for towers in TOWERS if (plan := Plan(towers, seed, steps)) not in done]
     shown = Console(stderr=True)
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        for record, content in progress(
+    with processes(2, multiprocessing.get_context("spawn"), make_deterministic) as pool:
+        for record, weights in progress(
             pool.map(train, todo), "training", len(todo), console=shown, transient=True, disable=not sys.stderr.isatty()
         ):
             runs = sorted([*runs, record], key=lambda run: (-run["towers"], run["seed"]))
             write_json(options.out, {**head, "runs": runs})
-            if options.out == RESULTS / "towers.json" and (record["towers"], record["seed"]) == (2, 0):
-                write_whole(HERE / "checkpoints" / "towers-seed0.pt", content)
+            if options.published and (record["towers"], record["seed"]) == (2, 0):
+                write_whole(HERE / "checkpoints" / "towers-seed0.pt", weights)
             after = record["after"]
             print(
                 f"{record['towers']} towers, seed {record['seed']}: test {record['test_accuracy']:.1%}, colour "
@@ -178,4 +194,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main, goes_on=True)

@@ -6,15 +6,17 @@ Every few epochs a checkpoint is saved as well; `gcx track` says the same of the
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
 import torch
+from image_data import digits
+from recording import BUILD, HERE, ensure_writable, run_script
 from rich.console import Console
 from rich.progress import track as progress
 from torch.nn import functional
-from train_digits import HERE, SETTINGS, SGD, DigitsNet, load_split, write_whole
+from train_digits import SETTINGS, SGD, DigitsNet, accuracy
+from training import make_deterministic, save
 
 import gcx
 
@@ -34,26 +36,25 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--out", type=Path, metavar="DIR", help="checkpoints; default: examples/run")
     options = parser.parse_args(arguments)
-    options.out = options.out or (HERE.parent / "build" / "quick-run" if options.quick else HERE / "run")
+    if options.seed < 0:
+        parser.error("--seed starts at 0")
+    if not (options.out or options.quick) and (options.groups, options.seed) != (4, 0):
+        parser.error("examples/run is of four groups and seed 0: name another folder by --out")
+    options.out = options.out or (BUILD / "quick-run" if options.quick else HERE / "run")
     options.epochs, options.every = (2, 1) if options.quick else (EPOCHS, EVERY)
     return options
 
 
-def save(net: DigitsNet, path: Path) -> None:
-    torch.save(net.state_dict(), content := io.BytesIO())
-    write_whole(path, content.getvalue())
-
-
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    ensure_writable(options.out)
+    make_deterministic()
     torch.manual_seed(options.seed)
-    (train, test), order = load_split("cpu"), torch.Generator().manual_seed(options.seed)
+    (_, train, test), order = digits(), torch.Generator().manual_seed(options.seed)
     net = DigitsNet(options.groups)
     optimizer = torch.optim.SGD(net.parameters(), **SGD)
     tracker = gcx.Tracker(net)
-    save(net, options.out / "epoch-00.pt")
+    save(net.state_dict(), options.out / "epoch-00.pt")
     tracker.step(0)
     console = Console(stderr=True)
     for epoch in progress(
@@ -67,14 +68,14 @@ def main(arguments: list[str] | None = None) -> int:
         scalars = tracker.step(epoch)
         # With TensorBoard: for name, value in scalars.items(): writer.add_scalar(name, value, epoch)
         if epoch % options.every == 0:
-            save(net, options.out / f"epoch-{epoch:02d}.pt")
+            save(net.state_dict(), options.out / f"epoch-{epoch:02d}.pt")
             conv = {key: scalars[f"gcx/conv/{key}"] for key in ("mean_r2", "excess", "filter_r")}
             said = "  ".join(f"{key} {value:.4f}" for key, value in conv.items())
-            print(f"epoch {epoch:2}  test {test.accuracy(net):.1%}  conv: {said}")
+            print(f"epoch {epoch:2}  test {accuracy(net, test):.1%}  conv: {said}")
     track = tracker.report().track
     print(track.verdict if track else "")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

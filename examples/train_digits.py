@@ -7,26 +7,21 @@ Runs of one seed see the same images in the same order, so that they can be comp
 from __future__ import annotations
 
 import argparse
-import io
 import itertools
-import json
 import math
-import os
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import cast
 
 import torch
+from image_data import Images, Split, digits
+from recording import BUILD, HERE, Record, ensure_writable, read_json, run_script, write_json
 from rich.console import Console
 from rich.progress import Progress
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn import functional
+from training import make_deterministic, save
 
-Record = dict[str, Any]
-
-HERE = Path(__file__).resolve().parent
 GROUPS, SEEDS, EPOCHS = (1, 2, 4, 8), (0, 1, 2, 3), 20
 FILE_NAME = "digits-g{}-seed{}.pt"
 SGD: Record = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}
@@ -50,25 +45,16 @@ class DigitsNet(nn.Module):
         return cast(Tensor, self.head(functional.avg_pool2d(hidden, 4).flatten(1)))
 
 
-class Images(NamedTuple):
-    images: Tensor
-    labels: Tensor
-
-    def accuracy(self, net: nn.Module) -> float:
-        net.eval()
-        with torch.no_grad():
-            hits = net(self.images).argmax(1) == self.labels
-        return round(float(hits.double().mean()), 6)
+def accuracy(net: nn.Module, part: Images) -> float:
+    net.eval()
+    with torch.no_grad():
+        hits = net(part.images).argmax(1) == part.labels
+    return round(float(hits.double().mean()), 6)
 
 
-def load_split(device: str) -> tuple[Images, Images]:
-    """The digits, split into train and test always in the same way."""
-    digits = load_digits()
-    parts = train_test_split(
-        digits.images / 16, digits.target, test_size=SETTINGS["test_images"], stratify=digits.target, random_state=0
-    )
-    train_x, test_x, train_y, test_y = (torch.as_tensor(part, device=device) for part in parts)
-    return Images(train_x.float()[:, None], train_y), Images(test_x.float()[:, None], test_y)
+def on(split: Split, device: str) -> Split:
+    parts = (Images(part.images.to(device), part.labels.to(device)) for part in (split.train, split.test))
+    return Split(split.name, *parts)
 
 
 def train(net: nn.Module, data: Images, seed: int, epochs: int) -> None:
@@ -87,11 +73,11 @@ def train(net: nn.Module, data: Images, seed: int, epochs: int) -> None:
             schedule.step()
 
 
-def run(groups: int, seed: int, options: argparse.Namespace, split: tuple[Images, Images]) -> Record:
+def run(groups: int, seed: int, options: argparse.Namespace, split: Split) -> Record:
     """Train one network, save its state dict, and say how it did."""
     torch.manual_seed(seed)
     net = DigitsNet(groups).to(options.device)
-    train(net, split[0], seed, options.epochs)
+    train(net, split.train, seed, options.epochs)
     record: Record = {
         "file": FILE_NAME.format(groups, seed),
         "groups": groups,
@@ -101,36 +87,22 @@ def run(groups: int, seed: int, options: argparse.Namespace, split: tuple[Images
         "torch": torch.__version__,
         "parameters": sum(weight.numel() for weight in net.parameters()),
         "conv_parameters": net.conv.weight.numel(),
-        "train_accuracy": split[0].accuracy(net),
-        "test_accuracy": split[1].accuracy(net),
+        "train_accuracy": accuracy(net, split.train),
+        "test_accuracy": accuracy(net, split.test),
     }
-    # Saved by way of memory: into a file, torch would write the temporary name into the archive.
-    torch.save(net.cpu().state_dict(), content := io.BytesIO())
-    write_whole(options.out / record["file"], content.getvalue())
+    save(net.cpu().state_dict(), options.out / record["file"])
     return record
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write beside the target, then rename: a half-written file never stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def read_results(folder: Path) -> dict[str, Record]:
     """What results.json says of each file beside it; nothing where it tells of another recipe."""
-    path = folder / "results.json"
-    known: Record = json.loads(path.read_text()) if path.exists() else {"settings": SETTINGS, "runs": []}
+    known: Record = read_json(folder / "results.json") or {"settings": SETTINGS, "runs": []}
     return {record["file"]: record for record in known["runs"] if known["settings"] == SETTINGS}
 
 
 def write_results(folder: Path, records: dict[str, Record]) -> None:
     runs = sorted(records.values(), key=lambda record: (record["groups"], record["seed"]))
-    write_whole(folder / "results.json", (json.dumps({"settings": SETTINGS, "runs": runs}, indent=1) + "\n").encode())
+    write_json(folder / "results.json", {"settings": SETTINGS, "runs": runs})
 
 
 def is_done(record: Record | None, options: argparse.Namespace) -> bool:
@@ -164,15 +136,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options.groups = options.groups or ((1, 4) if options.quick else GROUPS)
     options.seeds = options.seeds or ((0,) if options.quick else SEEDS)
     options.epochs = options.epochs or (2 if options.quick else EPOCHS)
-    options.out = options.out or (HERE.parent / "build" / "quick" if options.quick else HERE / "checkpoints")
+    shipped = {*GROUPS}.issuperset(options.groups) and {*SEEDS}.issuperset(options.seeds) and options.epochs == EPOCHS
+    if not (options.out or options.quick) and (not shipped or options.device != "cpu"):
+        parser.error("examples/checkpoints has groups 1 to 8, seeds 0 to 3, all epochs: name another folder by --out")
+    options.out = options.out or (BUILD / "quick" if options.quick else HERE / "checkpoints")
     return options
-
-
-def make_deterministic() -> None:
-    """The same seed gives the same weights on the same kind of machine: one thread, no algorithm that races."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -181,7 +149,8 @@ def main(arguments: list[str] | None = None) -> int:
     records = read_results(options.out)
     wanted = list(itertools.product(sorted(set(options.groups)), sorted(set(options.seeds))))
     todo = [one for one in wanted if options.force or not is_done(records.get(FILE_NAME.format(*one)), options)]
-    split = load_split(options.device)
+    ensure_writable(options.out)
+    split = on(digits(), options.device)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         for groups, seed in progress.track(todo, description="training"):
             record = run(groups, seed, options, split)
@@ -193,8 +162,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    run_script(main, goes_on=True)

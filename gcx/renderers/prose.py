@@ -217,7 +217,9 @@ def partition_line(source: str, rows: Sequence[tuple[LayerResult, Partition]]) -
     """What stands over the table of such layers; p-values are counted, since some are small by chance."""
     pvalues = [part.contrast_pvalue for _, part in rows if part.contrast_pvalue is not None]
     small = sum(pvalue <= 0.05 for pvalue in pvalues)
-    counted = f"p at most .05 in {small} of {len(pvalues)}, chance gives {0.05 * len(pvalues):.1f}" if pvalues else ""
+    by_chance = 0.05 * len(pvalues)
+    shown = f"{by_chance:.1f}" if by_chance >= 1 else f"{by_chance:.2f}"
+    counted = f"p at most .05 in {small} of {len(pvalues)}, chance gives {shown}" if pvalues else ""
     if source == "virtual":
         text = "dense layers cut into groups that mean nothing, so the contrast should be about 0"
         return Line("negative control", f"{text}; {counted}" if counted else text)

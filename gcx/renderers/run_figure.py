@@ -32,10 +32,13 @@ _LARGE = 14
 
 
 def run_figure(track: Track, palette: Palette) -> Figure:
-    """The figure of one run: (a) the whole model, (b) its layers in network order."""
+    """The figure of one run: (a) the whole model, (b) its layers in network order; one layer is the whole model."""
     from matplotlib.figure import Figure
 
     whole, curves, left_out = whole_curves(track), *_chosen(track)
+    what = "all layers"
+    if len(curves) == 1:
+        what, curves = fitted(figure_text(curves[0].title), _NAME_EMS), []
     rows = -(-len(curves) // _COLUMNS)
     height = _TOP + (_EDGE + rows * _ROW if curves else 0.0)
     figure = Figure(figsize=(_WIDTH, height), facecolor=palette.page)
@@ -45,8 +48,8 @@ def run_figure(track: Track, palette: Palette) -> Figure:
     wide = (0.9 - 0.08 * (count - 1)) / count
     for k, curve in enumerate(whole):
         axes = figure.add_axes((0.07 + k * (wide + 0.08), upper + 0.62 / height, wide, (_TOP - 1.58) / height))
-        draw_curve(axes, curve, palette)
-        axes.set_title(f"mean r² {curve.title}, all layers", loc="left", fontsize=10, color=palette.ink, pad=6)
+        draw_curve(axes, curve, palette, scale=whole)
+        axes.set_title(f"mean r² {curve.title}, {what}", loc="left", fontsize=10, color=palette.ink, pad=6)
         axes.set_xlabel(axis, fontsize=8.5, color=palette.faint)
         _legend(axes, curve, palette)
     _heading(figure, track, palette, height)
@@ -66,8 +69,14 @@ def run_figure(track: Track, palette: Palette) -> Figure:
     return figure
 
 
-def draw_curve(axes: Axes, curve: Curve, palette: Palette, *, small: bool = False) -> None:
-    """Draw one series and its chance on given Axes; a line is never drawn between lineages or over a gap."""
+def draw_curve(
+    axes: Axes, curve: Curve, palette: Palette, *, small: bool = False, scale: Sequence[Curve] = ()
+) -> None:
+    """Draw one series and its chance on given Axes; a line is never drawn between lineages or over a gap.
+
+    Args:
+        scale: Curves beside this one that its limits have room for too, so that heights compare.
+    """
     color = palette.within if curve.within else palette.across
     dots = 0.0 if small or len(curve.x) > _LARGE else 4.0
     for part in curve.parts:
@@ -79,14 +88,14 @@ def draw_curve(axes: Axes, curve: Curve, palette: Palette, *, small: bool = Fals
         )
         marker: dict[str, Any] = {"marker": "o", "ms": 3.0 if alone and small else dots or 4.0} if alone or dots else {}
         axes.plot(x, y, color=color, lw=1.2 if small else 2.0, solid_capstyle="round", **marker)
-    _dress(axes, curve, palette, small=small)
+    _dress(axes, curve, palette, small=small, scale=scale or (curve,))
 
 
-def _dress(axes: Axes, curve: Curve, palette: Palette, *, small: bool) -> None:
+def _dress(axes: Axes, curve: Curve, palette: Palette, *, small: bool, scale: Sequence[Curve]) -> None:
     """Limits about the data, few ticks, no box."""
     from matplotlib.ticker import MaxNLocator
 
-    known = [value for value in (*curve.y, *curve.chance) if value is not None]
+    known = [value for one in scale for value in (*one.y, *one.chance) if value is not None]
     low, high = min(known), max(known)
     room = max(0.12 * (high - low), 0.03 * high, 1e-6)
     axes.set_ylim(max(0.0, low - room), high + room)

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SEEDS = 12
 RECORDED = json.loads((EXAMPLES / "results" / "towers.json").read_text())
 
 
@@ -30,6 +31,37 @@ def test_the_first_layer_has_the_groups_of_its_reader():
     assert found["conv1"] == (1, 2, "conv2")
     assert found["conv3"] == (1, 2, "conv4")
     assert found["conv2"] == (2, None, None)
+
+
+def test_the_quick_costs_are_those_of_the_page(tmp_path):
+    out = tmp_path / "cost.json"
+    command = [sys.executable, str(EXAMPLES / "network_cost.py"), "--quick", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "NOT" not in done.stdout
+    recorded = json.loads((EXAMPLES / "results" / "network_cost.json").read_text())
+    assert json.loads(out.read_text())["costs"] == recorded["costs"]
+
+
+def pairings(halves):
+    """Every way to pair them, by brute force."""
+    if not halves:
+        yield []
+        return
+    first, *others = halves
+    for k, other in enumerate(others):
+        for rest in pairings(others[:k] + others[k + 1 :]):
+            yield [(first, other), *rest]
+
+
+def test_halves_are_opposed_as_brute_force_finds_it():
+    tower_blocks = pytest.importorskip("tower_blocks")
+    pairs = [(0.1, 0.9), (0.2, 0.7), (0.35, 0.6), (0.4, 0.5)]
+    own, anew, pvalue = tower_blocks.opposed([{"least": a, "most": b} for a, b in pairs])
+    every = [sum((a - b) ** 2 for a, b in way) / 4 for way in pairings([half for pair in pairs for half in pair])]
+    assert len(every) == 105
+    assert own == pytest.approx(sum((a - b) ** 2 for a, b in pairs) / 4)
+    assert anew == pytest.approx(sum(every) / 105)
+    assert pvalue == pytest.approx(sum(one >= own - 1e-12 for one in every) / 105, abs=0.005)
 
 
 @pytest.mark.parametrize("script", ["network_cost", "towers"])
@@ -56,6 +88,22 @@ def test_a_quick_run_is_the_same_again_and_is_not_repeated(tmp_path):
     assert json.loads(out.read_text())["runs"] == runs
 
 
+def test_runs_made_otherwise_are_neither_gone_on_with_nor_lost(tmp_path, monkeypatch):
+    """Runs of another version were dropped at the first write."""
+    towers = pytest.importorskip("towers")
+    recording = pytest.importorskip("recording")
+    out = tmp_path / "towers.json"
+    other = {**RECORDED, "versions": {**RECORDED["versions"], "torch": "1.0"}}
+    settings, made = RECORDED["settings"], RECORDED["versions"]
+    out.write_text(json.dumps(other))
+    with pytest.raises(recording.ScriptError, match=r"has versions .*'torch': '1\.0'.* and here it is"):
+        towers.known_runs(out, {"settings": settings, "versions": made}, 1500)
+    out.write_text(json.dumps(RECORDED))
+    assert towers.known_runs(out, {"settings": settings, "versions": made}, 1500) == RECORDED["runs"]
+    with pytest.raises(recording.ScriptError, match="other than 20 steps"):
+        towers.known_runs(out, {"settings": settings, "versions": made}, 20)
+
+
 def test_photographs_are_split_without_a_pixel_in_both():
     towers = pytest.importorskip("towers")
     pytest.importorskip("skimage")
@@ -78,20 +126,25 @@ def test_crops_are_turned_as_they_say():
 
 def test_what_the_page_concludes_follows_from_the_records():
     by = {
-        (count, when): [run[when] for run in RECORDED["runs"] if run["towers"] == count]
+        (count, when): [
+            run[when] for run in sorted(RECORDED["runs"], key=lambda run: run["seed"]) if run["towers"] == count
+        ]
         for count in (1, 2)
         for when in ("before", "after")
     }
-    assert all(len(runs) == 12 for runs in by.values())
+    assert {len(runs) for runs in by.values()} == {SEEDS}
+    assert by[1, "before"] == by[2, "before"]  # one row of the table
     fisher = {key: stats.combine_pvalues([run["pvalue"] for run in runs]).pvalue for key, runs in by.items()}
     assert fisher[2, "after"] < 0.001
     assert min(value for key, value in fisher.items() if key != (2, "after")) > 0.5
     small = sum(run["pvalue"] <= 0.05 for run in by[2, "after"])
-    assert 0 < small < 6  # in some seeds plainly, in most not
-    test = stats.permutation_test(
-        tuple([run["between"] for run in by[count, "after"]] for count in (1, 2)),
-        lambda one, two: sum(two) / len(two) - sum(one) / len(one),
-        n_resamples=9999,
-        rng=0,
-    )
-    assert test.pvalue < 0.01
+    assert 0 < small < SEEDS / 2  # in some seeds plainly, in most not
+    for other in ((1, "after"), (2, "before")):
+        assert paired([run["between"] for run in by[2, "after"]], [run["between"] for run in by[other]]) < 0.05
+
+
+def paired(one, other):
+    """scipy's p of a paired test by flipped signs."""
+    return stats.permutation_test(
+        (one, other), lambda a, b: sum(a) - sum(b), permutation_type="samples", n_resamples=4999, rng=0
+    ).pvalue

@@ -24,6 +24,12 @@ def test_the_quick_run_leaves_checkpoints_that_track_reads(tmp_path):
     assert track.verdict in done.stdout
 
 
+def test_only_the_shipped_run_is_written_to_the_shipped_folder():
+    done = subprocess.run([sys.executable, str(SCRIPT), "--groups", "8"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "name another folder by --out" in done.stderr
+
+
 def test_help_needs_no_training():
     done = subprocess.run([sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0

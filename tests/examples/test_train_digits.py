@@ -124,6 +124,13 @@ def test_refuses_what_cannot_be_trained(example, tmp_path, capsys, arguments, me
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("arguments", [["--epochs", "1"], ["--seeds", "4"], ["--groups", "16"]])
+def test_only_all_of_it_is_written_to_the_shipped_folder(example, capsys, arguments):
+    with pytest.raises(SystemExit):
+        example.main(arguments)
+    assert "name another folder by --out" in capsys.readouterr().err
+
+
 def test_ships_four_seeds_of_each_and_is_small():
     assert [(run["groups"], run["seed"]) for run in RUNS] == [(g, seed) for g in (1, 2, 4, 8) for seed in range(4)]
     files = [path for path in SHIPPED.iterdir() if path.name.startswith("digits-")]
@@ -136,9 +143,9 @@ def test_ships_four_seeds_of_each_and_is_small():
 def test_shipped_checkpoint_is_what_the_results_say(example, run):
     net = example.DigitsNet(run["groups"])
     net.load_state_dict(torch.load(SHIPPED / run["file"], weights_only=True), strict=True)
-    train, test = example.load_split("cpu")
+    _, train, test = example.digits()
     # One image of 360 may stand on the edge between two classes on another machine.
-    assert test.accuracy(net) == pytest.approx(run["test_accuracy"], abs=1.5 / 360)
-    assert train.accuracy(net) == pytest.approx(run["train_accuracy"], abs=1.5 / 1437)
+    assert example.accuracy(net, test) == pytest.approx(run["test_accuracy"], abs=1.5 / 360)
+    assert example.accuracy(net, train) == pytest.approx(run["train_accuracy"], abs=1.5 / 1437)
     assert sum(weight.numel() for weight in net.parameters()) == run["parameters"]
     assert net.conv.weight.numel() == run["conv_parameters"] == 64 * 32 // run["groups"] * 9

@@ -111,6 +111,18 @@ def test_the_figure_has_the_model_and_every_layer_over_its_chance(broken):
     assert first.get_ydata()[0] == pytest.approx(math.sqrt(1 / 8))
 
 
+def test_the_two_plots_of_the_model_have_one_scale(broken):
+    within, across = report_figure(broken, PALETTES["light"]).axes[:2]
+    assert within.get_ylim() == across.get_ylim()
+
+
+def test_one_layer_is_drawn_once_and_named():
+    state = {"body.weight": np.random.default_rng(0).normal(size=(8, 2, 3, 3))}
+    figure = report_figure(gcx.track(state, state, groups={"body": 2}), PALETTES["light"])
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["mean r² within groups, body", "mean r² across groups, body"]
+
+
 def test_of_very_many_layers_those_that_move_most_are_drawn():
     report = run(0, 1, layers=MOST + 4)
     figure = report_figure(report, PALETTES["light"])

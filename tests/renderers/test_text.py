@@ -357,8 +357,8 @@ def test_sidelines_go_before_a_name_folds() -> None:
 
 
 def test_small_pvalues_of_the_negative_control_are_counted() -> None:
-    assert "p at most .05 in 0 of 1, chance gives 0.1" in render("terminal")  # virtual, .51
-    assert "p at most .05 in 1 of 1, chance gives 0.1" in render("terminal")  # induced, .0004
+    assert "p at most .05 in 0 of 1, chance gives 0.05" in render("terminal")  # virtual, .51
+    assert "p at most .05 in 1 of 1, chance gives 0.05" in render("terminal")  # induced, .0004
 
 
 def test_what_to_type_for_uncertain_groups_can_be_copied_into_a_shell() -> None:
