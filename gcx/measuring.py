@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gcx import limits
 from gcx.assembly import Assembly
 from gcx.conv_layer import ConvLayer
-from gcx.results import SIGNIFICANT, Coverage, LayerResult, ModelResult, SkippedLayer
+from gcx.results import SIGNIFICANT, Coverage, LayerResult, ModelResult, Partition, SkippedLayer
 from gcx.settings import Settings
 from gcx.summary import summarise
 
@@ -47,13 +47,12 @@ def measure_model(path: str, format_: str, assembly: Assembly, settings: Setting
     Raises:
         CheckpointError: the bytes of a weight are damaged or gone.
     """
-    induced = assembly.consumers if settings.induced else {}
     layers: list[LayerResult | SkippedLayer] = []
     states: dict[str, DeltaState] = {}
     for number, layer in enumerate(assembly.chosen):
         if extras.progress is not None:
             extras.progress(layer.name, number, len(assembly.chosen))
-        result, state = _measure_layer(layer, settings, extras, induced.get(layer.name))
+        result, state = _measure_layer(layer, settings, extras, assembly.consumers.get(layer.name))
         layers.append(result)
         if state is not None and extras.pvalues:
             states[layer.name] = state
@@ -71,7 +70,7 @@ def measure_model(path: str, format_: str, assembly: Assembly, settings: Setting
 
 
 def _measure_layer(
-    layer: ConvLayer, settings: Settings, extras: Extras, induced: tuple[int, str] | None
+    layer: ConvLayer, settings: Settings, extras: Extras, consumer: tuple[int, str] | None
 ) -> tuple[LayerResult | SkippedLayer, DeltaState | None]:
     """One layer's result, without its p-value, and what the p-value will need."""
     import numpy as np
@@ -91,7 +90,7 @@ def _measure_layer(
         filters,
         measure=settings.measure,
         virtual_groups=settings.virtual_groups,
-        induced=induced,
+        induced=consumer if settings.induced else None,
         picture=extras.pictures,
         cluster=extras.cluster,
         distribution=extras.distributions,
@@ -121,12 +120,17 @@ def _measure_layer(
         across=got.across,
         kernels=got.kernels,
         kernel_statistics=got.kernel_statistics,
-        virtual_groups=got.virtual,
+        virtual_groups=_read_by(got.virtual, consumer),
         induced_groups=got.induced,
         picture=got.picture,
         distribution=got.distribution,
     )
     return result, got.delta_state
+
+
+def _read_by(cut: Partition | None, consumer: tuple[int, str] | None) -> Partition | None:
+    """Where a layer's outputs are read in groups its parts may differ: a cut in natural order is no control there."""
+    return cut if cut is None or consumer is None else replace(cut, consumer=consumer[1])
 
 
 def _skipped(layer: ConvLayer, reason: str) -> SkippedLayer:

@@ -120,7 +120,9 @@ class Partition:
 
     groups: Annotated[int, "how many groups the filters are cut into"]
     source: Annotated[Literal["virtual", "induced"], "natural order, or the groups of the reading layer"]
-    consumer: Annotated[str | None, "the layer whose groups are used"]
+    consumer: Annotated[
+        str | None, "the layer that reads its outputs in groups: the cut is theirs (induced), or no control (virtual)"
+    ]
     within_mean_r2: Annotated[float | None, "mean_r2 over pairs of one part"]
     across_mean_r2: Annotated[float | None, "mean_r2 over pairs of different parts; all filters share their inputs"]
     contrast: Annotated[float | None, "within_mean_r2 minus across_mean_r2"]

@@ -203,3 +203,32 @@ def test_a_nan_that_signals_is_a_nan_without_a_warning():
     weight = np.random.default_rng(0).normal(size=(4, 2, 3, 3)).astype(np.float32)
     weight.view(np.uint32)[0, 0, 0, 0] = 0x7FA00000
     assert "NaN" in gcx.correlate({"c.weight": weight}).models[0].skipped[0].reason
+
+
+def test_a_layer_that_is_read_in_groups_is_no_negative_control():
+    from gcx.renderers.prose import partition_line, partitions
+
+    rng = np.random.default_rng(0)
+    net = {
+        "stem.weight": rng.normal(size=(16, 3, 3, 3)),
+        "body.weight": rng.normal(size=(32, 8, 3, 3)),
+        "head.weight": rng.normal(size=(32, 32, 3, 3)),
+    }
+    options = {"groups": {"stem": 1, "body": 2, "head": 1}, "virtual_groups": 2}
+    stem, body, head = gcx.correlate(net, **options).models[0].measured
+    assert (stem.virtual_groups.consumer, body.virtual_groups, head.virtual_groups.consumer) == ("body", None, None)
+    assert stem.induced_groups is None
+    ((source, rows),) = partitions(gcx.correlate(net, **options).models[0])
+    text = partition_line(source, rows).text
+    assert "not counted, since a layer reads it in groups: 1" in text
+    assert "of 1, chance gives 0.05" in text
+
+
+def test_what_top_leaves_out_is_not_counted_as_known():
+    from gcx.renderers.prose import model_lines
+
+    rng = np.random.default_rng(0)
+    report = gcx.correlate({f"l{i}.weight": rng.normal(size=(8, 4, 3, 3)) for i in range(3)}, groups={"*": 1})
+    (model,) = chosen_order(report, None, 1).models
+    lines = {line.label: line.text for line in model_lines(model, report.settings)}
+    assert lines["groups"] == "1 declared of the 1 shown"

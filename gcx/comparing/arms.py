@@ -142,4 +142,5 @@ def _check_runs(arm: Arm) -> None:
 
 
 def _kind(layer: LayerResult) -> str:
-    return f"{'×'.join(map(str, layer.weight_shape))} in {layer.groups} groups"
+    groups = "1 group" if layer.groups == 1 else f"{layer.groups} groups"
+    return f"{'×'.join(map(str, layer.weight_shape))} in {groups}"

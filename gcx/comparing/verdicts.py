@@ -116,6 +116,10 @@ def whole_notes(comparison: Comparison, settings: Settings) -> Iterator[str]:
         yield "one run each: intervals are over filters and speak of these two checkpoints, not of other runs"
     if comparison.unit == "filter" and tested and comparison.same_lineage:
         yield "of one lineage: intervals compare each filter with itself (paired jackknife) where the shapes are one"
+    by_role = sum(layer.matched_by == "role" for layer in comparison.layers)
+    if by_role:
+        pairs = f"{by_role} of {len(comparison.layers)} pairs"
+        yield f"{pairs} matched by order, kernel size and channels, not by name: --map says what belongs together"
     smallest = comparison.smallest_pvalue
     if smallest is not None and tested:
         runs = f"{comparison.reference_runs} + {comparison.candidate_runs} runs"

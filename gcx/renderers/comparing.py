@@ -324,7 +324,8 @@ def _lineage(comparison: Comparison) -> Iterator[Line]:
     if comparison.same_lineage is None or comparison.lineage_z is None:
         return
     z = f"filters of one index correlate {comparison.lineage_z:.1f} standard deviations beyond the others"
-    text = f"the same, as in a fine-tune: {z}" if comparison.same_lineage else f"independent runs: {z}"
+    same = "the same (a fine-tune, or training from the same initial weights)"
+    text = f"{same}: {z}" if comparison.same_lineage else f"independent runs: {z}"
     yield Line("lineage", text)
 
 

@@ -91,7 +91,7 @@ def _value(layer: Mapping[str, Any], key: str) -> str | float:
     if value is None:
         return ""
     if isinstance(value, list):
-        return csv_text(("x" if key in _SHAPES else "; ").join(map(str, value)))
+        return csv_text(("x" if key.rpartition(".")[2] in _SHAPES else "; ").join(map(str, value)))
     if isinstance(value, bool):
         return str(value).lower()
     return csv_text(value) if isinstance(value, str) else value

@@ -12,7 +12,7 @@ from typing import Literal
 
 from gcx.conv_layer import Confidence, GroupsFrom
 from gcx.renderers.cells import decimal, shape_text
-from gcx.results import Coverage, LayerResult, LeftOut, ListedLayer, ModelResult, Partition, SkippedLayer
+from gcx.results import SIGNIFICANT, Coverage, LayerResult, LeftOut, ListedLayer, ModelResult, Partition, SkippedLayer
 from gcx.settings import Settings
 
 _NAMED = 6
@@ -82,8 +82,8 @@ def coverage_text(coverage: Coverage) -> str:
     return text if not coverage.not_chosen else f"{text}; {coverage.not_chosen} left out by --include or --exclude"
 
 
-def groups_line(layers: Sequence[LayerResult | ListedLayer]) -> Line:
-    """How the group counts are known, and how many are not certain."""
+def groups_line(layers: Sequence[LayerResult | ListedLayer], of: int | None = None) -> Line:
+    """How the group counts are known, and how many are not certain; `of` how many layers, where not all are shown."""
     order: tuple[GroupsFrom, ...] = ("recorded", "declared", "inferred", "assumed")
     parts = []
     for source in order:
@@ -96,7 +96,8 @@ def groups_line(layers: Sequence[LayerResult | ListedLayer]) -> Line:
         doubts = f" ({doubts})" if doubts else "?" if unsure else ""
         parts.append(f"{len(chosen)} {source}{' dense' if dense else ''}{doubts}")
     certain = all(layer.groups_confidence == "certain" for layer in layers)
-    return Line("groups", ", ".join(parts), "fact" if certain else "unsure")
+    shown = f" of the {len(layers)} shown" if of is not None and len(layers) < of else ""
+    return Line("groups", ", ".join(parts) + shown, "fact" if certain else "unsure")
 
 
 def model_lines(model: ModelResult, settings: Settings) -> Iterator[Line]:
@@ -108,7 +109,7 @@ def model_lines(model: ModelResult, settings: Settings) -> Iterator[Line]:
         yield Line("r is", ", ".join(changes))
     yield Line("measured", coverage_text(model.coverage), "fact" if model.measured else "unsure")
     if model.measured:
-        yield groups_line(model.measured)
+        yield groups_line(model.measured, of=model.coverage.measured)
     for layer in model.skipped:
         yield Line("skipped", skipped_text(layer), "unsure")
     if model.left_out:
@@ -215,18 +216,22 @@ def partitions(model: ModelResult) -> Iterator[tuple[str, tuple[tuple[LayerResul
 
 def partition_line(source: str, rows: Sequence[tuple[LayerResult, Partition]]) -> Line:
     """What stands over the table of such layers; p-values are counted, since some are small by chance."""
-    pvalues = [part.contrast_pvalue for _, part in rows if part.contrast_pvalue is not None]
-    small = sum(pvalue <= 0.05 for pvalue in pvalues)
-    by_chance = 0.05 * len(pvalues)
-    shown = f"{by_chance:.1f}" if by_chance >= 1 else f"{by_chance:.2f}"
-    counted = f"p at most .05 in {small} of {len(pvalues)}, chance gives {shown}" if pvalues else ""
+    read = sum(source == "virtual" and part.consumer is not None for _, part in rows)
+    counting = [part for _, part in rows if source == "induced" or part.consumer is None]
+    pvalues = [part.contrast_pvalue for part in counting if part.contrast_pvalue is not None]
+    text = "dense layers cut by the groups of the layer that reads them"
     if source == "virtual":
         text = "dense layers cut into groups that mean nothing, so the contrast should be about 0"
-        return Line("negative control", f"{text}; {counted}" if counted else text)
-    text = "dense layers cut by the groups of the layer that reads them"
-    return Line("induced groups", f"{text}; {counted}" if counted else text)
+    if read:
+        text += f"; not counted, since a layer reads it in groups: {read}"
+    if pvalues:
+        small = sum(pvalue <= SIGNIFICANT for pvalue in pvalues)
+        by_chance = SIGNIFICANT * len(pvalues)
+        chance = f"{by_chance:.1f}" if by_chance >= 1 else f"{by_chance:.2f}"
+        text += f"; p at most .05 in {small} of {len(pvalues)}, chance gives {chance}"
+    return Line("negative control" if source == "virtual" else "induced groups", text)
 
 
 def join_marks(marks: Iterable[int]) -> str:
     """Footnote numbers of one layer."""
-    return ",".join(map(str, marks))
+    return ",".join(map(str, sorted(marks)))

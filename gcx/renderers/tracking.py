@@ -27,6 +27,7 @@ ORDER = {
     "mtime": "when the files were changed",
     "given": "as given",
 }
+UNNUMBERED = "by name; neither names nor files hold a number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,7 +413,8 @@ def track_lines(report: Report) -> Iterator[Line]:
     yield Line("verdict", track.verdict)
     for event in track.events:
         yield Line(event.kind, event.text, "unsure")
-    yield Line("order", ORDER[track.order])
+    numbered = any(one.epoch is not None for one in track.checkpoints)
+    yield Line("order", ORDER[track.order] if numbered or track.order in ("given", "mtime") else UNNUMBERED)
     if len(track.checkpoints) > ROWS:
         text = f"{ROWS} of {len(track.checkpoints)} checkpoints in the table, evenly chosen; JSON and CSV have all"
         yield Line("shown", text)
@@ -432,6 +434,8 @@ def track_lines(report: Report) -> Iterator[Line]:
         "rms r when each filter's kernels stand in random channel order; it moves as kernels do, so read r beside it",
         "legend",
     )
+    if any(not shown_series(row)[1] for row in series_rows(track)):
+        yield Line("°", "across groups, since no group has a pair: one filter per group", "legend")
     yield Line("test", "one run is one run: `gcx compare FIRST LAST` gives the change an interval and a p", "legend")
 
 

@@ -108,7 +108,7 @@ def _verdict(track: Track, names: Sequence[str], main: Sequence[int]) -> str:
     values = track.model.mean_r2_within
     before, after = values[change.first], values[change.last]
     text += f"; mean r² within groups {before:.4f} to {after:.4f}"
-    text += f", larger than before in {change.rises} of {change.steps} steps"
+    text += f", larger than before in {change.rises} of {change.steps} step{'s' if change.steps > 1 else ''}"
     if change.excess is not None:
         over = track.model.excess_within
         text += f"; over chance {over[change.first]:+.4f} to {over[change.last]:+.4f}"

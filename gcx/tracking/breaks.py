@@ -112,7 +112,7 @@ def break_events(steps: Sequence[Step], shown: Sequence[str]) -> Iterator[Event]
         if step.lineage != before.lineage:
             last = seen.get(step.lineage)
             if last is not None:
-                text = f"{shown[number]}: goes on from {shown[last]}"
+                text = f"{shown[number]}: of the lineage of {shown[last]} again"
             else:
                 why = "no layer to compare" if step.z is None else f"z {step.z:.1f}"
                 text = f"{shown[number]}: not of the lineage of {shown[number - 1]}: its filters are others ({why})"
@@ -131,7 +131,11 @@ def _difference(before: ModelResult, after: ModelResult) -> str:
         ("new", [name for name in new if name not in set(changed)]),
         ("gone", [name for name in gone if name not in set(changed)]),
     )
-    return "; ".join(f"{len(names)} layers {what} ({_names(names)})" for what, names in lists if names)
+    return "; ".join(f"{_layers(names)} {what} ({_names(names)})" for what, names in lists if names)
+
+
+def _layers(names: Sequence[str]) -> str:
+    return "1 layer" if len(names) == 1 else f"{len(names)} layers"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -97,7 +97,7 @@ def test_a_stray_file_is_said_and_the_run_goes_on_behind_it():
     assert [one.lineage for one in track.checkpoints] == [0, 0, 1, 0, 0]
     assert [(event.kind, event.checkpoint) for event in track.events] == [("lineage", 2), ("lineage", 3)]
     assert "not of the lineage of epoch 1" in track.events[0].text
-    assert "goes on from epoch 1" in track.events[1].text
+    assert "of the lineage of epoch 1 again" in track.events[1].text
     series = track.series[1]
     # Neither the stray number nor a step over it is part of the change.
     assert (series.change.first, series.change.last, series.change.steps) == (0, 4, 3)
@@ -127,7 +127,7 @@ def test_an_architecture_that_changes_is_said_and_starts_another_series():
         ("new", 16, (2, 3)),
     ]
     assert track.events[0].kind == "architecture"
-    assert "1 layers changed (body); 1 layers new (new)" in track.events[0].text
+    assert "1 layer changed (body); 1 layer new (new)" in track.events[0].text
     # The stem still tells that it is one run; the whole model is not compared across the change.
     assert {one.lineage for one in track.checkpoints} == {0}
     assert track.model.change is None
