@@ -18,7 +18,7 @@ from fashion_net import CRITERIA, WIDTH, equal_cost_width
 from recording import HERE, RESULTS, Record, read_json
 
 from gcx.measures import runs_interval
-from gcx.measures.effects import t_quantile
+from gcx.measures.beta import t_quantile
 
 PICTURE = HERE / "pictures" / "accuracy.png"
 

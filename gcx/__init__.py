@@ -1,6 +1,24 @@
 """gcx: weight correlation in convolutional networks, within and across filter groups, against chance.
 
-Everything is lazy, so that `import gcx` costs nothing: no torch, no numpy.
+How the house is built. Data flows one way, and imports only go down (`tests/test_floors.py` holds both):
+
+    path -readers-> Checkpoint -extract, groups-> ConvLayer* -measures-> LayerResult* -> ModelResult
+    [ModelResult...] -comparing | tracking-> Report -gate-> Report -renderers-> text | bytes -cli-> stdout | file
+
+    front door   cli, __main__                     commands are thin; only they write
+    spine        pipeline, measuring, assembly, summary, inputs, saved_report, comparing, tracking, gate, filters
+    joints       extract, groups, parametrizations     which tensors are weights, in how many groups, put together how
+    wings        readers, measures, renderers      file -> Checkpoint; arrays -> numbers; Report -> text; none knows
+                                                   another
+    ground       results, comparison, training_run, filter_bank (records), contract (their JSON), settings,
+                 checkpoint, conv_layer, weight_parts, errors, limits, version
+
+Where does a change go? A checkpoint format: one file in `readers/` and a line in `READERS`. A measure: a function in
+`measures/` and its field in `results`. An output: one file in `renderers/` and a line in `RENDERERS`. A column:
+`renderers/tables`. A way to find groups: `groups/sources`. An option: `cli/options`, and `settings` if it changes a
+number. A budget: `limits`.
+
+Everything here is lazy, so that `import gcx` costs nothing: no torch, no numpy.
 """
 
 from __future__ import annotations

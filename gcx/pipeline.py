@@ -65,7 +65,18 @@ def correlate(*models: Any, settings: Settings | None = None, extras: Extras | N
 def layers(*models: Any, settings: Settings | None = None, **options: Any) -> Listing:
     """List the convolutions of checkpoints, their groups and how these are known, without reading a weight.
 
-    Args, Raises: as `correlate`.
+    Args:
+        models: as of `correlate`.
+        settings: the effective settings; `options` change them.
+        options: `groups`, `include`, `exclude`, `weights` and `strict_groups`.
+
+    Returns:
+        One `ModelListing` per model, its layers in file order. `exit_code` is 3 where a model has no convolution, or a
+        group count is ambiguous under `strict_groups`.
+
+    Raises:
+        CheckpointError: a file cannot be read.
+        UsageError: an option cannot be meant.
 
     >>> import numpy as np
     >>> listing = layers({"conv.weight": np.zeros((64, 16, 3, 3))}, groups={"conv": 2})

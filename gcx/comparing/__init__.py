@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
-from zlib import crc32
 
 from gcx.comparing.arms import Arm, check_arm_globs, read_arm
 from gcx.comparing.changes import arm_means, change_of, delta_of
@@ -143,7 +142,7 @@ def _effect(
 
     `paired` is the standard error of the change where filters of one index belong together.
     """
-    from gcx.measures import runs_pvalue, welch, welch_runs
+    from gcx.measures import layer_key, runs_pvalue, welch, welch_runs
 
     ours, theirs = equal.reference, equal.candidate
     if len(ours) == len(theirs) == 1:
@@ -154,17 +153,12 @@ def _effect(
         freedom = first.freedom, second.freedom
         return welch(second.value - first.value, errors, freedom) or (None, None)
     before, after = [one.value for one in ours], [one.value for one in theirs]
-    return welch_runs(before, after), runs_pvalue(before, after, _key(pair, seed))
-
-
-def _key(pair: Pair, seed: int) -> list[int]:
-    """What the random draws of a layer start from: its name, so that choosing layers changes no p-value."""
-    return [seed, crc32(pair.match.reference.encode("utf-8", "surrogatepass"))]
+    return welch_runs(before, after), runs_pvalue(before, after, layer_key(seed, pair.match.reference))
 
 
 def _delta_test(pair: Pair, settings: Settings) -> DeltaTest | None:
     """The change of kernels.delta over runs, before p-values are adjusted; None where it is not known of every run."""
-    from gcx.measures import runs_pvalue, welch_runs
+    from gcx.measures import layer_key, runs_pvalue, welch_runs
 
     if len(pair.reference) == len(pair.candidate) == 1:
         return None
@@ -174,7 +168,7 @@ def _delta_test(pair: Pair, settings: Settings) -> DeltaTest | None:
     )
     if (len(before), len(after)) != (len(pair.reference), len(pair.candidate)):
         return None
-    pvalue = runs_pvalue(before, after, _key(pair, settings.seed))
+    pvalue = runs_pvalue(before, after, layer_key(settings.seed, pair.match.reference))
     return DeltaTest(change_ci95=welch_runs(before, after), pvalue=pvalue, pvalue_adjusted=pvalue)
 
 

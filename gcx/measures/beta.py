@@ -89,10 +89,10 @@ def beta_tail_inverse(tail: float, b: float) -> float:
     return x
 
 
-def t_quantile_975(freedom: int) -> float:
-    """The .975 quantile of Student's t, since t^2/(freedom + t^2) ~ Beta(1/2, freedom/2).
+def t_quantile(freedom: float) -> float:
+    """The .975 quantile of Student's t, for any freedom > 0, since t^2/(freedom + t^2) ~ Beta(1/2, freedom/2).
 
-    >>> round(t_quantile_975(10), 6)
+    >>> round(t_quantile(10), 6)
     2.228139
     """
     u = beta_tail_inverse(0.05, 0.5 * freedom)
@@ -110,6 +110,10 @@ def largest_r_quantile(dimension: int, n_pairs: int, level: float = 0.95) -> flo
 
 
 def largest_r_pvalue(largest: float, dimension: int, n_pairs: int) -> float:
-    """P(max |r| >= largest) over `n_pairs` pairs of random directions in `dimension` dimensions."""
+    """P(max |r| >= largest) over `n_pairs` pairs of random directions in `dimension` dimensions.
+
+    >>> round(largest_r_pvalue(0.174, 575, 2016), 2)
+    0.05
+    """
     tail = beta_tail(min(1.0, largest * largest), 0.5 * (dimension - 1))
     return 1.0 if tail >= 1 else -expm1(n_pairs * log1p(-tail))

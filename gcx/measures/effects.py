@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gcx.measures.beta import beta_tail, beta_tail_inverse
+from gcx.measures.beta import beta_tail, t_quantile
 from gcx.measures.degenerate import degenerate_filters
 from gcx.measures.nulls import TIE
 from gcx.measures.pairs import unit_filters
@@ -27,16 +27,6 @@ def t_pvalue(t: float, freedom: float) -> float:
     0.05
     """
     return beta_tail(t * t / (freedom + t * t), 0.5 * freedom)
-
-
-def t_quantile(freedom: float) -> float:
-    """The .975 quantile of Student's t, for any freedom > 0.
-
-    >>> round(t_quantile(10.0), 6)
-    2.228139
-    """
-    u = beta_tail_inverse(0.05, 0.5 * freedom)
-    return sqrt(freedom * u / (1.0 - u))
 
 
 def welch(change: float, se: tuple[float, float], freedom: tuple[int, int]) -> tuple[tuple[float, float], float] | None:

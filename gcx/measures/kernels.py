@@ -184,6 +184,11 @@ def group_matrix(moments: KernelMoments) -> NDArray[Any]:
     """Mean <M_i, M_j> between groups, (m, m), m <= limits.PICTURE; the diagonal leaves i = j out; NaN without a pair.
 
     With more groups than that, an entry is the mean over the pairs of groups of its tile that have a number.
+
+    >>> filters = np.zeros((2, 2, 1, 4))
+    >>> filters[0, :, 0, 0] = filters[1, :, 0, 1] = 1.0  # one kernel each, at right angles to the other group's
+    >>> group_matrix(kernel_moments(filters)[0]).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
     sizes = moments.live.sum(axis=1)
     known, pairs = sizes > 0, sizes * (sizes - 1)

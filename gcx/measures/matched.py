@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gcx.measures.beta import t_quantile_975
 from gcx.measures.degenerate import degenerate_filters
+from gcx.measures.nulls import jackknife_of
 from gcx.measures.pairs import pairs_within, unit_filters
 from gcx.settings import Measure
 
@@ -24,14 +24,6 @@ class Estimate:
     """Delete-one-filter jackknife, the noise of the draws included; None where a deletion leaves no pair."""
     freedom: int
     """Live filters - 1."""
-
-    @property
-    def ci95(self) -> tuple[float, float] | None:
-        """value +- t(.975, freedom) se."""
-        if self.se is None or self.freedom < 1:
-            return None
-        half = t_quantile_975(self.freedom) * self.se
-        return (self.value - half, self.value + half)
 
 
 def matched_mean_r2(
@@ -81,7 +73,7 @@ def matched_mean_r2(
     se = None
     if not any(np.isnan(without[seen]).any() for without in left_out):
         # Means over draws of the leave-one-out values are the leave-one-out values of the mean over draws.
-        se = _jackknife(np.mean(left_out, axis=0)[seen])
+        se = jackknife_of(np.mean(left_out, axis=0)[seen])
         if len(values) > 1:
             se = float(np.sqrt(se**2 + np.var(values, ddof=1) / len(values)))
     return Estimate(float(np.mean(values)), se, int(seen.sum()) - 1)
@@ -109,7 +101,7 @@ def paired_se(reference: NDArray[Any], candidate: NDArray[Any], measure: Measure
     if first is None or second is None or not np.array_equal(first[2], second[2]):
         return None
     change = (second[1] - first[1])[first[2]]
-    return None if np.isnan(change).any() else _jackknife(change)
+    return None if np.isnan(change).any() else jackknife_of(change)
 
 
 def _without_each(filters: NDArray[Any], measure: Measure) -> tuple[float, NDArray[Any], NDArray[np.bool_]] | None:
@@ -127,9 +119,3 @@ def _without_each(filters: NDArray[Any], measure: Measure) -> tuple[float, NDArr
     left = n_pairs - lost_pairs
     without = np.divide(sums.sum_r2 - sums.row_r2, left, out=np.full(groups * n, np.nan), where=left > 0)
     return min(1.0, sums.sum_r2 / n_pairs), without, alive
-
-
-def _jackknife(without: NDArray[Any]) -> float:
-    """sqrt((N-1)/N sum (theta_i - mean theta)^2) of leave-one-out values, (N,)."""
-    n = len(without)
-    return float(np.sqrt((n - 1) * np.mean((without - without.mean()) ** 2)))

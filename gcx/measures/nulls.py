@@ -97,8 +97,16 @@ def jackknife_se(total: float, n_pairs: int, lost: NDArray[Any], lost_pairs: NDA
     left = n_pairs - lost_pairs
     if not len(left) or (left <= 0).any():
         return None
-    thetas = (total - lost) / left
-    return float(np.sqrt((len(thetas) - 1) * np.mean((thetas - thetas.mean()) ** 2)))
+    return jackknife_of((total - lost) / left)
+
+
+def jackknife_of(without: NDArray[Any]) -> float:
+    """sqrt((N-1)/N sum (theta_i - mean theta)^2) of the values without each filter in turn, (N,).
+
+    >>> round(jackknife_of(np.array([1.0, 2.0, 3.0])), 6)  # sqrt(2/3 * 2)
+    1.154701
+    """
+    return float(np.sqrt((len(without) - 1) * np.mean((without - without.mean()) ** 2)))
 
 
 def permutation_pvalue(

@@ -131,6 +131,11 @@ def pairs_within(
         units: (groups, n, d) unit filters, zero where dead.
         dead: (groups, n).
         bins: count a histogram too, of about `most` entries of every tile.
+
+    >>> units = np.array([[[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]])
+    >>> found = pairs_within(units, np.zeros((1, 3), dtype=bool))
+    >>> round(found.sum_r2, 12), found.max_abs_r  # .6^2 + 0 + .8^2
+    (1.0, 0.8)
     """
     groups, n, _ = units.shape
     found = PairStatistics(groups * n, bins, most)
@@ -158,7 +163,12 @@ def pairs_within(
 def pairs_across(
     units: NDArray[Any], dead: NDArray[np.bool_], *, bins: bool = False, most: int | None = None
 ) -> PairStatistics:
-    """Statistics over pairs i < j of filters of different groups, slot against slot; arguments as `pairs_within`."""
+    """Statistics over pairs i < j of filters of different groups, slot against slot; arguments as `pairs_within`.
+
+    >>> units = np.array([[[1.0, 0.0]], [[0.6, 0.8]]])
+    >>> round(pairs_across(units, np.zeros((2, 1), dtype=bool)).sum_r2, 12)
+    0.36
+    """
     groups, n, d = units.shape
     flat, gone = units.reshape(groups * n, d), dead.ravel()
     number = np.repeat(np.arange(groups), n)

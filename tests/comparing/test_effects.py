@@ -16,7 +16,8 @@ from gcx.measures import (
     welch,
     welch_runs,
 )
-from gcx.measures.effects import t_pvalue, t_quantile
+from gcx.measures.beta import t_quantile
+from gcx.measures.effects import t_pvalue
 
 
 @pytest.mark.parametrize("freedom", [1, 1.7, 3.2, 10, 63.5, 800])

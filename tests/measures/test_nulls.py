@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from gcx.measures import adjust_pvalues, delta_pvalue, measure_layer
-from gcx.measures.beta import beta_tail, beta_tail_inverse, largest_r_quantile, t_quantile_975
+from gcx.measures.beta import beta_tail, beta_tail_inverse, largest_r_quantile, t_quantile
 from gcx.measures.degenerate import unit_kernels
 from gcx.measures.kernels import kernel_moments, measure_kernels
 from gcx.measures.nulls import Isotropic, permutation_pvalue
@@ -35,7 +35,7 @@ def test_beta_tail_inverse_equals_scipy(log_tail, b):
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 15, 63, 511, 100_000])
 def test_t_quantile_equals_scipy(freedom):
-    assert t_quantile_975(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
+    assert t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
 
 
 @pytest.mark.parametrize(
