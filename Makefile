@@ -15,7 +15,7 @@ STATED := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint fuzz nightly bench examples thread clean
+.PHONY: help demo test lint fuzz schema nightly bench examples thread clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,7 +40,10 @@ fuzz: $(VENV)/.test ## run each fuzz target of tests/fuzz for FUZZ_SECONDS
 bench: $(VENV)/.test ## run tests/benchmarks/bench_*.py, alone on the machine
 	$(PYTEST) -o python_files='bench_*.py' -s tests/benchmarks
 
-nightly: lint ## run everything, what takes minutes (nightly_*.py) too
+schema: $(VENV)/.core ## write gcx/schema.json again, from the records
+	$(BIN)/python -m gcx.contract > gcx/schema.json
+
+nightly: lint $(VENV)/.test ## run everything, what takes minutes (nightly_*.py) too
 	GCX_NIGHTLY=1 $(PYTEST) -n $(WORKERS) -o python_files='test_*.py nightly_*.py'
 
 examples: $(VENV)/.test ## train the shipped example checkpoints again

@@ -1,18 +1,20 @@
 """What all tests share: small checkpoints made on the spot, and the real ones where they lie beside the repository."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-DATA = REPOSITORY.parent / "shared" / "data"
+DATA = Path(os.environ.get("GCX_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
     """Real checkpoints and data sets of others; tests that want them skip where they are not."""
     if not DATA.is_dir():
-        pytest.skip("real data is not there (../shared/data)")
+        end = pytest.fail if os.environ.get("GCX_REQUIRE_DATA") == "1" else pytest.skip
+        end(f"real data is not there: {DATA} (GCX_TEST_DATA names another folder)")
     return DATA
 
 

@@ -16,7 +16,7 @@ SCHEMA_FILE = Path(gcx.__file__).parent / "schema.json"
 
 
 def test_the_shipped_schema_is_made_from_the_records():
-    assert json.loads(SCHEMA_FILE.read_text()) == json_schema(), "run: python -m gcx.contract > gcx/schema.json"
+    assert json.loads(SCHEMA_FILE.read_text()) == json_schema(), "run: make schema"
 
 
 def test_every_key_has_a_meaning():

@@ -13,6 +13,7 @@ from gcx.groups.network import Emitter, Node
 Tables = Mapping[int, list[Candidate]]
 """Candidates, best first, by the convolution's index."""
 
+# On the scale of `candidates`, and found the same way.
 STRONGEST = 2.5
 """What the vote of one place can add to a score at most."""
 ABSENT = -2.0

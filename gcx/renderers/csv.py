@@ -32,7 +32,7 @@ class Csv:
     binary = False
     needs_pictures = False
 
-    def render(self, report: Report, options: RenderOptions) -> str:  # noqa: ARG002 - looks have no say in data
+    def render(self, report: Report, options: RenderOptions) -> str:
         """Every layer of every model; of a comparison every pair; of a run with epoch and lineage."""
         if report.comparison is not None:
             pairs = ((report.comparison.candidate, to_mapping(layer)) for layer in report.comparison.layers)
@@ -42,7 +42,7 @@ class Csv:
         rows = ((model.path, to_mapping(layer)) for model in report.models for layer in model.layers)
         return _written(layer_keys(LayerResult, also="reason"), rows)
 
-    def render_listing(self, listing: Listing, options: RenderOptions) -> str:  # noqa: ARG002
+    def render_listing(self, listing: Listing, options: RenderOptions) -> str:
         """Every convolution of every model."""
         rows = ((model.path, to_mapping(layer)) for model in listing.models for layer in model.layers)
         return _written(layer_keys(ListedLayer), rows)

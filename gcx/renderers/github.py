@@ -25,7 +25,7 @@ class Github:
     binary = False
     needs_pictures = False
 
-    def render(self, report: Report, options: RenderOptions) -> str:  # noqa: ARG002 - commands have one look
+    def render(self, report: Report, options: RenderOptions) -> str:
         """What was not answered or not measured, then at most one annotation per rule."""
         lines = list(_annotations(report))
         if len(lines) > ANNOTATIONS:

@@ -27,11 +27,11 @@ class Json:
     binary = False
     needs_pictures = False
 
-    def render(self, report: Report, options: RenderOptions) -> str:  # noqa: ARG002 - looks have no say in the JSON
+    def render(self, report: Report, options: RenderOptions) -> str:
         """The whole report."""
         return _dumped(report)
 
-    def render_listing(self, listing: Listing, options: RenderOptions) -> str:  # noqa: ARG002
+    def render_listing(self, listing: Listing, options: RenderOptions) -> str:
         """The whole listing."""
         return _dumped(listing)
 

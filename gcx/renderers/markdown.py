@@ -36,7 +36,7 @@ class Markdown:
     binary = False
     needs_pictures = False
 
-    def render(self, report: Report, options: RenderOptions) -> str:  # noqa: ARG002 - Markdown has one look
+    def render(self, report: Report, options: RenderOptions) -> str:
         """One section per model."""
         if report.comparison is not None:
             return _joined([_comparison_lines(report, report.comparison)])
@@ -46,7 +46,7 @@ class Markdown:
         beneath = [[*map(_sentence, lines)] for lines in (legend_lines(report.models), gate_lines(report))]
         return _joined([*sections, *filter(None, beneath)])
 
-    def render_listing(self, listing: Listing, options: RenderOptions) -> str:  # noqa: ARG002
+    def render_listing(self, listing: Listing, options: RenderOptions) -> str:
         """One section per model."""
         return _joined(_listing_lines(model) for model in listing.models)
 

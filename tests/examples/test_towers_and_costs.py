@@ -19,7 +19,7 @@ def test_published_counts_come_out_exactly():
         for groups, counts in published.items():
             found = network_cost.cost(net, groups)
             assert {key: found[key] for key in counts} == counts
-    # science.md 1.1: weights of AlexNet's convolutions, and the columns that the published table exchanges.
+    # Weights of AlexNet's convolutions, and the columns that the published table exchanges.
     assert [network_cost.cost("AlexNet", groups)["convolution_weights"] for groups in (2, 1)] == [2_332_704, 3_745_824]
     ratio = network_cost.cost("AlexNet", 1)["multiply_adds"] / network_cost.cost("AlexNet", 2)["multiply_adds"]
     assert ratio == pytest.approx(1.567, abs=5e-4)
