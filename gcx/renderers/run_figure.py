@@ -69,9 +69,7 @@ def run_figure(track: Track, palette: Palette) -> Figure:
     return figure
 
 
-def draw_curve(
-    axes: Axes, curve: Curve, palette: Palette, *, small: bool = False, scale: Sequence[Curve] = ()
-) -> None:
+def draw_curve(axes: Axes, curve: Curve, palette: Palette, *, small: bool = False, scale: Sequence[Curve] = ()) -> None:
     """Draw one series and its chance on given Axes; a line is never drawn between lineages or over a gap.
 
     Args:
