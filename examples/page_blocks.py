@@ -67,7 +67,7 @@ def masks() -> Iterator[str]:
     found = record("equivalence")["groups"]
     told: tuple[tuple[str, Callable[[Record], str]], ...] = (
         (
-            "largest difference of its outputs from those of the masked dense one, float32",
+            "grouped layer: largest difference from the outputs of the masked dense one, float32",
             lambda row: f"{row['masked_float32']:g}",
         ),
         ("the same, float64", lambda row: f"{row['masked_float64']:g}"),

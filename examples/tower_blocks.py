@@ -36,10 +36,9 @@ def towers() -> Iterator[str]:
     yield from rows((f"{len(by[2])} seeds each", *heads), lines)
     yield ""
     heads = (
-        "share over that in one piece",
-        "p",
-        "over that before training",
-        "p",
+        "mean share: theirs, in one piece, before training",
+        "p against one piece",
+        "p against before",
         f"p at most {decimal(SMALL, 2)}",
         "all seeds",
         "opposed",
@@ -85,9 +84,13 @@ def differences(one: Sequence[float], other: Sequence[float]) -> list[float]:
 def against(by: dict[int, list[Record]], part: slice) -> Iterator[str]:
     """Two towers after training against both controls, in pairs of one seed, and by themselves."""
     own = halves(by[2][part], "after")
-    for control in (halves(by[1][part], "after"), halves(by[2][part], "before")):
-        apart = differences([half["between"] for half in own], [half["between"] for half in control])
-        yield from (decimal(mean(apart), sign=True), probability(sign_flip_pvalue(apart)))
+    shares = [
+        [half["between"] for half in found]
+        for found in (own, halves(by[1][part], "after"), halves(by[2][part], "before"))
+    ]
+    yield ", ".join(decimal(mean(share)) for share in shares)
+    for control in shares[1:]:
+        yield probability(sign_flip_pvalue(differences(shares[0], control)))
     yield from small(own)
     yield probability(opposed(own)[2])
 

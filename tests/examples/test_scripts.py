@@ -1,5 +1,6 @@
 """What the example scripts share: one line for what a user can mend, and no record of the page lost by accident."""
 
+import io
 import json
 import multiprocessing
 import subprocess
@@ -118,3 +119,11 @@ def test_processes_end_with_what_started_them():
         raise KeyboardInterrupt
     assert time.monotonic() - started < 120
     assert not multiprocessing.active_children()
+
+
+def test_a_bad_download_is_not_kept_and_not_to_be_deleted(tmp_path, monkeypatch):
+    image_data = pytest.importorskip("image_data")
+    monkeypatch.setattr(image_data.urllib.request, "urlopen", lambda *_, **__: io.BytesIO(b"a page, not a file"))
+    with pytest.raises(recording.ScriptError, match=r"^the downloaded train-images.* differs\): try again, or get"):
+        image_data.fetch(tmp_path)
+    assert list(tmp_path.iterdir()) == []
