@@ -84,6 +84,12 @@ def test_a_run_made_otherwise_is_not_overwritten(tmp_path):
     assert sorted(one.name for one in (tmp_path / "g4-w32-seed0").iterdir()) == ["epoch-00.pt", "epoch-01.pt"]
 
 
+def test_checkpoints_lie_beside_their_records(tmp_path):
+    """Of a run recorded elsewhere they must not replace those of the run that build/fashion records."""
+    train_fashion = pytest.importorskip("train_fashion")
+    assert train_fashion.parse(["--epochs", "1", "--out", str(tmp_path)]).checkpoints == tmp_path
+
+
 def test_quick_training_takes_no_data(tmp_path):
     done = run("train_fashion", "--quick", "--data", tmp_path, "--out", tmp_path / "new")
     assert done.returncode == 2
