@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 300
 # One BLAS thread per process: the workers share the cores, and the same bytes come out everywhere.
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest
-FASHION = --jobs $(WORKERS) $(if $(DATA),--data $(DATA)) --out examples/results/fashion
+FASHION = --jobs $(WORKERS) $(if $(DATA),--data $(DATA)) --out examples/results/fashion --checkpoints build/fashion
 INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 STATED := pyproject.toml constraints.txt
 

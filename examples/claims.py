@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
 
+import numpy as np
 from fashion_net import CRITERIA, WIDTH, equal_cost_width
-from recording import HERE, RESULTS, Record, read_json
+from numpy.typing import NDArray
+from recording import RESULTS, Record, ScriptError, read_json, run_script
 
-from gcx.measures import runs_interval
+from gcx.measures import adjust_pvalues, runs_interval
 from gcx.measures.beta import t_quantile
-
-PICTURE = HERE / "pictures" / "accuracy.png"
+from gcx.renderers.cells import probability
 
 
 class Arm(NamedTuple):
@@ -48,12 +48,15 @@ def gap(run: Record) -> float:
     return train_accuracy(run) - test_accuracy(run)
 
 
-COSTS: dict[str, Callable[[Record], float]] = {
-    "parameters, thousands": lambda run: run["parameters"] / 1e3,
-    "multiply-adds, millions": lambda run: run["multiply_adds"]["total"] / 1e6,
-}
-COLOURS = {2: "#2f6db5", 4: "#c2571a", 8: "#4c8c3f"}
-MARKS = {"equal width": ("o", ""), "equal multiply-adds": ("o", "white"), "equal parameters": ("s", "white")}
+def parameters(run: Record) -> int:
+    return int(run["parameters"])
+
+
+def multiply_adds(run: Record) -> int:
+    return int(run["multiply_adds"]["total"])
+
+
+SPENT = (parameters, multiply_adds)
 SCORES: tuple[Score, ...] = (test_accuracy, train_accuracy, gap)
 
 
@@ -68,32 +71,51 @@ def arms_of(runs: Runs, *, equal_width: bool) -> list[Arm]:
     return sorted({arm for arm, _ in runs if (arm.width == WIDTH) == equal_width})
 
 
+def common_seeds(runs: Runs, arm: Arm) -> list[int]:
+    """Seeds that the setting and the ungrouped net have both run: others cannot be compared in pairs."""
+    return sorted(seed for known, seed in runs if known == arm and (UNGROUPED, seed) in runs)
+
+
 def paired(runs: Runs, arm: Arm, score: Score) -> list[float]:
     """Grouped minus ungrouped of the same seed, in percentage points."""
-    seeds = sorted(seed for known, seed in runs if known == arm)
-    return [100 * (score(runs[arm, seed]) - score(runs[UNGROUPED, seed])) for seed in seeds]
+    return [100 * (score(runs[arm, seed]) - score(runs[UNGROUPED, seed])) for seed in common_seeds(runs, arm)]
 
 
-def interval(differences: list[float]) -> tuple[float, float, float]:
-    """Mean and 95 % interval by Student's t over seeds.
+def points(differences: list[float]) -> str:
+    """Mean and 95 % interval over seeds (Student's t) as they are printed; what rounds to 0 has no sign.
 
-    >>> [round(number, 2) for number in interval([1.0, 2.0, 3.0])]
-    [2.0, -0.48, 4.48]
+    >>> points([0.3, -0.1, -0.2]), points([1.0])
+    ('0.00 (-0.66 to +0.66)', '–')
     """
     ends = runs_interval(differences)
     if ends is None:
-        raise ValueError("an interval wants two seeds")
-    return mean(differences), *ends
-
-
-def points(middle: float, low: float, high: float) -> str:
-    """A difference and its interval as they are printed; what rounds to 0 has no sign.
-
-    >>> points(-0.001, -0.2, 0.2)
-    '0.00 (-0.20 to +0.20)'
-    """
-    shown = [f"{value:+.2f}" if round(value, 2) else "0.00" for value in (middle, low, high)]
+        return "–"
+    shown = [f"{value:+.2f}" if round(value, 2) else "0.00" for value in (mean(differences), *ends)]
     return f"{shown[0]} ({shown[1]} to {shown[2]})"
+
+
+def sign_flip_pvalue(differences: Sequence[float]) -> float:
+    """Exact, two-sided: in what share of all ways to sign the pairs their sum is as far from 0 as it is.
+
+    Sums of two halves are counted against each other, so that 24 pairs are no more work than 12.
+
+    >>> sign_flip_pvalue([1.0, 2.0, 3.0])
+    0.25
+    """
+    middle = len(differences) // 2
+    left, right = (_signed_sums(part) for part in (differences[:middle], differences[middle:]))
+    right.sort()
+    least = abs(sum(differences)) * (1 - 1e-12)
+    below = np.searchsorted(right, -least - left, side="right")
+    above = len(right) - np.searchsorted(right, least - left, side="left")
+    return min(1.0, float((below + above).sum()) / (len(left) * len(right)))
+
+
+def _signed_sums(values: Sequence[float]) -> NDArray[np.float64]:
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
 
 
 def of_four(differences: list[float]) -> tuple[int, int, int]:
@@ -113,72 +135,47 @@ def table(runs: Runs, arms: Sequence[Arm]) -> list[str]:
         "| groups | width | parameters | multiply-adds | seeds | test | train | gap | better in |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
+    ungrouped = [run for (known, _), run in runs.items() if known == UNGROUPED]
     for arm in (UNGROUPED, *(arm for arm in arms if arm != UNGROUPED)):
-        own = [run for (known, _), run in runs.items() if known == arm]
-        cost = f"{own[0]['parameters']:,} | {own[0]['multiply_adds']['total']:,}"
+        own = next(run for (known, _), run in runs.items() if known == arm)
         if arm == UNGROUPED:
-            shown = [f"{100 * mean(map(score, own)):.2f} %" for score in SCORES] + [""]
+            cost = f"{own['parameters']:,} | {own['multiply_adds']['total']:,}"
+            seeds = len(ungrouped)
+            shown = [f"{100 * mean(map(score, ungrouped)):.2f} %" for score in SCORES] + [""]
         else:
-            shown = [points(*interval(paired(runs, arm, score))) for score in SCORES]
-            shown.append(f"{sum(value > 0 for value in paired(runs, arm, test_accuracy))} of {len(own)}")
-        lines.append(f"| {arm.groups} | {arm.width} | {cost} | {len(own)} | {' | '.join(shown)} |")
+            cost = " | ".join(f"{spent(own):,} ({100 * spent(own) / spent(ungrouped[0]):.0f} %)" for spent in SPENT)
+            differences = paired(runs, arm, test_accuracy)
+            seeds = len(differences)
+            shown = [points(paired(runs, arm, score)) for score in SCORES]
+            shown.append(f"{sum(value > 0 for value in differences)} of {seeds}")
+        lines.append(f"| {arm.groups} | {arm.width} | {cost} | {seeds} | {' | '.join(shown)} |")
     return lines
 
 
 def sentences(runs: Runs) -> list[str]:
-    """What four of the seeds would have shown."""
+    """What all pairs of seeds show, and what four of them would have shown."""
+    arms = [arm for arm in arms_of(runs, equal_width=True) if arm != UNGROUPED]
+    by_arm = {arm: found for arm in arms if len(found := paired(runs, arm, test_accuracy)) >= 4}
+    pvalues = [sign_flip_pvalue(found) for found in by_arm.values()]
     said = []
-    for arm in arms_of(runs, equal_width=True):
-        if arm == UNGROUPED:
-            continue
-        differences = paired(runs, arm, test_accuracy)
-        count, near, leads = of_four(differences)
-        half = t_quantile(3) * stdev(differences) / 2
+    for (arm, found), pvalue, adjusted in zip(by_arm.items(), pvalues, adjust_pvalues(pvalues), strict=True):
+        count, near, leads = of_four(found)
+        half = t_quantile(3) * stdev(found) / 2
         said.append(
-            f"- {arm.groups} groups: of the {count} ways to pick four seeds, all four lie within 0.3 points of the "
-            f"ungrouped net in {near}; grouped is better in three or more of the four in {leads}. Four such pairs know "
-            f"the difference to about ±{half:.1f} points."
+            f"- {arm.groups} groups: signs of the {len(found)} pairs flipped in all ways, p {probability(pvalue)}, "
+            f"adjusted over {len(by_arm)} group counts {probability(adjusted)}. Of the {count} ways to pick four "
+            f"seeds, all four lie within 0.3 points of the ungrouped net in {near}; grouped is better in three or more "
+            f"of the four in {leads}. Four such pairs know the difference to about ±{half:.1f} points."
         )
     return said
-
-
-def draw(runs: Runs, path: Path) -> None:
-    """Test accuracy against the ungrouped net of the same seed, over what a net costs."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
-    figure = Figure(figsize=(9, 4), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 2, sharey=True)
-    ungrouped = next(run for (arm, _), run in runs.items() if arm == UNGROUPED)
-    for axes, (title, cost) in zip(panels, COSTS.items(), strict=True):
-        axes.axhline(0, color="#bbbbbb", lw=1, zorder=0)
-        axes.plot(cost(ungrouped), 0, "D", color="#444444", ms=7)
-        for arm in {arm for arm, _ in runs} - {UNGROUPED}:
-            run = next(run for (known, _), run in runs.items() if known == arm)
-            middle, low, high = interval(paired(runs, arm, test_accuracy))
-            colour, (mark, face) = COLOURS[arm.groups], MARKS[criterion_of(arm)]
-            axes.plot([cost(run)] * 2, [low, high], color=colour, lw=1.2)
-            axes.plot(cost(run), middle, mark, color=colour, mfc=face or colour, ms=7)
-        axes.set_xlabel(title)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.margins(x=0.08)
-    panels[0].set_ylabel("test accuracy against ungrouped,\npoints (95 % over seeds)")
-    keys = [Line2D([], [], color="#444444", ls="", marker="D", ms=7, label="ungrouped")]
-    keys += [Line2D([], [], color=colour, lw=4, label=f"{groups} groups") for groups, colour in COLOURS.items()]
-    for criterion, (mark, face) in MARKS.items():
-        keys.append(Line2D([], [], color="#444444", ls="", marker=mark, mfc=face or "#444444", ms=7, label=criterion))
-    figure.legend(handles=keys, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Software": None})
 
 
 def criterion_of(arm: Arm) -> str:
     """Why a setting is as wide as it is."""
     if arm.width == WIDTH:
         return "equal width"
-    return "equal " + next(name for name in CRITERIA if equal_cost_width(arm.groups, name) == arm.width)
+    found = (f"equal {name}" for name in CRITERIA if equal_cost_width(arm.groups, name) == arm.width)
+    return next(found, "own width")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -186,22 +183,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog=command,
         description=__doc__,
-        epilog=f"examples:\n  {command}\n  {command} --picture {PICTURE.name}",
+        epilog=f"examples:\n  {command}\n  {command} --runs build/fashion",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--runs", type=Path, default=RESULTS / "fashion", metavar="DIR", help="recorded runs")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw accuracy over cost too")
     options = parser.parse_args(arguments)
     runs = last_epochs(options.runs)
     if not any(arm == UNGROUPED for arm, _ in runs):
-        sys.exit(f"claims.py: no run of the ungrouped net in {options.runs}: run train_fashion.py first")
+        raise ScriptError(f"no run of the ungrouped net in {options.runs}: run train_fashion.py first")
     for equal_width in (True, False):
         print("\n".join([*table(runs, arms_of(runs, equal_width=equal_width)), ""]))
     print("\n".join(sentences(runs)))
-    if options.picture:
-        draw(runs, options.picture)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

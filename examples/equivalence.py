@@ -6,12 +6,18 @@ Every number here is arithmetic or least squares on random and on trained layers
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import cast
 
 import torch
-from recording import HERE, Record, parse_options, versions, write_json
+from image_data import Images, digits
+from recording import HERE, Record, parse_options, run_script, versions, write_json
+from rich.console import Console
+from rich.progress import track as progress
 from torch import Tensor
 from torch.nn import functional
+from train_digits import FILE_NAME, DigitsNet
+from train_digits import SEEDS as SHIPPED
 
 SIDE, CHANNELS, FILTERS = 100, 32, 64
 GROUPS = (2, 4, 8)
@@ -114,51 +120,64 @@ def random_fit_loss(groups: int, seed: int) -> float:
     return best_fit_loss(torch.randn(32, 16, 3, 3, generator=draw, dtype=torch.float64), maps, groups)
 
 
-def trained_parts(groups: int, seed: int) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:
-    """Of a shipped digits net: what its layer `conv` reads, its weight, the whole state, and the images' classes."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    images = torch.as_tensor(data.images / 16)[:, None]
-    path = HERE / "checkpoints" / f"digits-g{groups}-seed{seed}.pt"
-    state = {name: tensor.double() for name, tensor in torch.load(path, weights_only=True).items()}  # noqa: TID251 - a file that lies here
-    stem = functional.conv2d(images, state["stem.weight"], padding=1)
-    return functional.relu(norm(stem, state, "stem_norm")), state["conv.weight"], state, torch.as_tensor(data.target)
+def at_the_start(groups: int, seed: int) -> DigitsNet:
+    """The net that `train_digits.py` starts this run from, in float64."""
+    torch.manual_seed(seed)
+    return DigitsNet(groups).double()
 
 
-def norm(maps: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
-    part = [state[f"{name}.{key}"] for key in ("running_mean", "running_var", "weight", "bias")]
-    return functional.batch_norm(maps, *part)
+def at_the_end(groups: int, seed: int) -> DigitsNet:
+    """The net as that run left it: it lies in checkpoints/."""
+    net = DigitsNet(groups)
+    net.load_state_dict(torch.load(HERE / "checkpoints" / FILE_NAME.format(groups, seed), weights_only=True))  # noqa: TID251 - a file that lies here
+    return net.double()
 
 
-def gradient_shares(groups: int, seed: int) -> Record:
-    """Root mean square gradient off the blocks over that on them, where a grouped net is: written as a dense layer.
+def trained_fit_loss(groups: int, seed: int, images: Tensor) -> float:
+    """Of the layer `conv` of a trained ungrouped net, its channels in their order, on what it reads."""
+    net = at_the_end(1, seed).eval()
+    with torch.no_grad():
+        maps = functional.relu(net.stem_norm(net.stem(images)))
+        return best_fit_loss(net.conv.weight, maps, groups)
 
-    With the mask in the forward pass it is 0; without, it says how fast dense training leaves the grouped subspace.
+
+def gradients(net: DigitsNet, data: Images, *, mask: bool) -> Record:
+    """Root mean square gradient on the blocks and off them, where a grouped net is: `conv` written as a dense layer.
+
+    With the mask in the forward pass it is 0 off them; without, it says how fast dense training leaves the subspace.
     """
-    maps, weight, state, labels = trained_parts(groups, seed)
-    mask = block_mask(64, 32, groups).expand(64, 32, 3, 3).bool()
-    found = {}
-    for name in ("masked", "free"):
-        dense = as_dense(weight, groups).requires_grad_()
-        used = dense * mask if name == "masked" else dense
-        hidden = functional.relu(norm(functional.conv2d(maps, used, padding=1), state, "norm"))
-        outputs = functional.linear(
-            functional.avg_pool2d(hidden, 4).flatten(1), state["head.weight"], state["head.bias"]
-        )
-        functional.cross_entropy(outputs, labels).backward()
-        squared = cast(Tensor, dense.grad) ** 2
-        found[name] = float((squared[~mask].mean() / squared[mask].mean()).sqrt())
-    return found
+    groups = net.conv.groups
+    blocks = block_mask(64, 32, groups).expand(64, 32, 3, 3).bool()
+    dense = as_dense(net.conv.weight.detach(), groups).requires_grad_()
+    hidden = functional.relu(net.stem_norm(net.stem(data.images)))
+    hidden = functional.relu(net.norm(functional.conv2d(hidden, dense * blocks if mask else dense, padding=1)))
+    outputs = net.head(functional.avg_pool2d(hidden, 4).flatten(1))
+    functional.cross_entropy(outputs, data.labels).backward()
+    squared = cast(Tensor, dense.grad) ** 2
+    return {"on": float(squared[blocks].mean().sqrt()), "off": float(squared[~blocks].mean().sqrt())}
 
 
 def mean(values: list[float]) -> float:
     return float(f"{sum(values) / len(values):.4g}")
 
 
-def measure(seeds: list[int]) -> Record:
-    shipped = [seed for seed in seeds if seed < 4] or [0]
-    trained = {seed: trained_parts(1, seed) for seed in shipped}
+def gradient_rows(groups: int, seeds: list[int], data: Images) -> Record:
+    """Means over seeds: the gradient on the blocks, and its size off them as a share."""
+    found = {}
+    for when, net in (("start", at_the_start), ("trained", at_the_end)):
+        free = [gradients(net(groups, seed), data, mask=False) for seed in seeds]
+        found[when] = {
+            "on_blocks": mean([one["on"] for one in free]),
+            "off_over_on": mean([one["off"] / one["on"] for one in free]),
+        }
+    masked = [gradients(at_the_end(groups, seed), data, mask=True)["off"] for seed in seeds]
+    return {**found, "masked_off": max(masked)}
+
+
+def measure(seeds: list[int], rows: Iterable[int]) -> Record:
+    shipped = [seed for seed in seeds if seed in SHIPPED] or [0]
+    data = digits().train
+    data = Images(data.images.double(), data.labels)
     return {
         "shapes": two_ways(seeds[0]),
         "groups": [
@@ -168,19 +187,19 @@ def measure(seeds: list[int]) -> Record:
                 "masked_float64": max(float(f"{masked(groups, seed, torch.float64):.1e}") for seed in seeds),
                 "dimensions": subspace(groups),
                 "random_fit_loss": mean([random_fit_loss(groups, seed) for seed in seeds]),
-                "trained_fit_loss": mean([best_fit_loss(at[1], at[0], groups) for at in trained.values()]),
-                "gradient_free": mean([gradient_shares(groups, seed)["free"] for seed in shipped]),
-                "gradient_masked": max(gradient_shares(groups, seed)["masked"] for seed in shipped),
+                "trained_fit_loss": mean([trained_fit_loss(groups, seed, data.images) for seed in shipped]),
+                "gradient": gradient_rows(groups, shipped, data),
             }
-            for groups in GROUPS
+            for groups in rows
         ],
     }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse_options("equivalence", __doc__, quick="seed 0 alone", seeds=(0, 1, 2, 3), arguments=arguments)
+    options = parse_options("equivalence", __doc__, quick="seed 0 alone", seeds=SHIPPED, arguments=arguments)
     torch.set_num_threads(1)
-    found = measure(options.seeds)
+    hidden, console = not sys.stderr.isatty(), Console(stderr=True)
+    found = measure(options.seeds, progress(GROUPS, "measuring", console=console, transient=True, disable=hidden))
     settings = {"side": SIDE, "channels": CHANNELS, "filters": FILTERS, "kernel": 3, "seeds": options.seeds}
     write_json(options.out, {"settings": settings, "versions": versions("torch", "scikit-learn"), **found})
     shapes = found["shapes"]
@@ -192,4 +211,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

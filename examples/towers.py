@@ -36,7 +36,7 @@ from training import content, make_deterministic, plain, processes
 import gcx
 from gcx.contract import to_mapping
 
-SEEDS, TOWERS = tuple(range(12)), (2, 1)
+SEEDS, TOWERS = tuple(range(24)), (2, 1)
 SIDE, BATCH, STEPS, QUICK_STEPS = 32, 64, 1500, 20
 SHRINK, TEST_SHARE, TEST_WIDTH, TEST_CROPS = 4, 0.25, 40, 2000
 SGD: Record = {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}

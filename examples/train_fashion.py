@@ -189,7 +189,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time; default: 1")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each run; default: 1")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a record of each run; default: build/fashion")
-    parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="default: build/fashion, a folder for each run")
+    parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="a folder of each run; default: as --out")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     parser.add_argument("--force", action="store_true", help="train again what is already there")
     options = parser.parse_args(arguments)
@@ -202,9 +202,8 @@ def complete(options: argparse.Namespace, parser: argparse.ArgumentParser) -> No
     options.groups = options.groups or ([1, 4] if options.quick else list(GROUPS))
     options.seeds = options.seeds or ([0] if options.quick else list(SEEDS))
     options.epochs = (2 if options.quick else EPOCHS) if options.epochs is None else options.epochs
-    folder = BUILD / ("quick-fashion" if options.quick else "fashion")
-    options.out = options.out or folder
-    options.checkpoints = options.checkpoints or (options.out if options.quick else folder)
+    options.out = options.out or BUILD / ("quick-fashion" if options.quick else "fashion")
+    options.checkpoints = options.checkpoints or options.out
     options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if min(options.epochs, options.jobs, options.threads, *options.groups) < 1 or min(options.seeds) < 0:
         parser.error("--groups, --epochs, --jobs and --threads start at 1, --seeds at 0")

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
-from claims import draw
+from accuracy_picture import draw
 from page_blocks import BLOCKS, runs
-from recording import HERE, write_whole
+from recording import HERE, ScriptError, run_script, write_whole
 
 PAGE = HERE / "README.md"
 PICTURE = HERE / "pictures" / "accuracy.png"
@@ -25,7 +24,7 @@ def written(page: str) -> str:
     def block(found: re.Match[str]) -> str:
         made = BLOCKS.get(found[2])
         if made is None:
-            sys.exit(f"write_page.py: no block is called {found[2]!r}: {', '.join(BLOCKS)}")
+            raise ScriptError(f"no block is called {found[2]!r}: {', '.join(BLOCKS)}")
         return "\n".join([found[1].rstrip(), *made(), found[3]])
 
     return BLOCK.sub(block, page)
@@ -53,4 +52,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -31,7 +31,42 @@ def test_intervals_are_those_of_scipy():
     runs = claims.last_epochs(EXAMPLES / "results" / "fashion")
     differences = claims.paired(runs, claims.Arm(4, 32), claims.test_accuracy)
     expected = stats.ttest_1samp(differences, 0.0).confidence_interval()
-    assert claims.interval(differences)[1:] == pytest.approx((expected.low, expected.high))
+    middle = np.mean(differences)
+    assert claims.points(differences) == f"{middle:+.2f} ({expected.low:+.2f} to {expected.high:+.2f})"
+
+
+@pytest.mark.parametrize("count", [2, 5, 8, 11])
+def test_sign_flips_are_those_of_scipy(count):
+    claims = pytest.importorskip("claims")
+    draw = np.random.default_rng(count)
+    for shift in (0.0, 0.8):
+        differences = np.round(draw.normal(shift, 1, count), 1)  # rounded: ties count as far
+        ways = 2**count
+        expected = stats.permutation_test(
+            (differences,), np.mean, permutation_type="samples", n_resamples=ways, alternative="two-sided"
+        )
+        assert claims.sign_flip_pvalue(differences.tolist()) == pytest.approx(expected.pvalue)
+    assert claims.sign_flip_pvalue([0.0, 0.0]) == 1
+
+
+def test_runs_that_are_not_all_there_yet_are_shown_as_far_as_they_go(tmp_path, capsys):
+    """A seed without its ungrouped run, a setting of one seed, a width of its own: each ended in a traceback."""
+    claims = pytest.importorskip("claims")
+    pictured = pytest.importorskip("accuracy_picture")
+    for name in ("g1-w32-seed0", "g1-w32-seed1", "g2-w32-seed0", "g4-w32-seed0", "g4-w32-seed1", "g4-w32-seed2"):
+        (tmp_path / f"{name}.json").write_bytes((EXAMPLES / "results" / "fashion" / f"{name}.json").read_bytes())
+    own = json.loads((EXAMPLES / "results" / "fashion" / "g4-w40-seed0.json").read_text()) | {"width": 48, "seed": 9}
+    (tmp_path / "g4-w48-seed9.json").write_text(json.dumps(own))
+    assert claims.main(["--runs", str(tmp_path)]) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    by_arm = {(row[0].strip("| "), row[1]): row for row in rows}
+    assert by_arm["2", "32"][4:6] == ["1", "–"]
+    assert by_arm["4", "32"][4] == "2"
+    assert by_arm["4", "48"][4:6] == ["0", "–"]
+    assert claims.criterion_of(claims.Arm(4, 48)) == "own width"
+    assert claims.sentences(claims.last_epochs(tmp_path)) == []
+    pictured.draw(claims.last_epochs(tmp_path), tmp_path / "accuracy.png")
+    assert (tmp_path / "accuracy.png").stat().st_size > 5000
 
 
 def test_the_page_agrees_with_the_records(capsys, tmp_path):
@@ -48,16 +83,28 @@ def test_the_page_agrees_with_the_records(capsys, tmp_path):
 def test_what_the_page_concludes_follows_from_the_records():
     """Each sentence in bold that a further run could overturn."""
     claims = pytest.importorskip("claims")
+    from gcx.measures import runs_interval
+
     runs = claims.last_epochs(EXAMPLES / "results" / "fashion")
     for groups in (4, 8):
         assert max(claims.paired(runs, claims.Arm(groups, 32), claims.test_accuracy)) <= 0
-        assert claims.interval(claims.paired(runs, claims.Arm(groups, 32), claims.gap))[2] < 0
-    low, high = claims.interval(claims.paired(runs, claims.Arm(2, 32), claims.test_accuracy))[1:]
-    assert low < 0 < high
-    for width, groups in ((44, 2), (60, 4), (80, 8)):
-        low, high = claims.interval(claims.paired(runs, claims.Arm(groups, width), claims.test_accuracy))[1:]
+        assert runs_interval(claims.paired(runs, claims.Arm(groups, 32), claims.gap))[1] < 0
+    assert claims.points(claims.paired(runs, claims.Arm(8, 32), claims.test_accuracy)) == "-0.41 (-0.66 to -0.16)"
+    for width, groups in ((32, 2), (44, 2), (60, 4), (80, 8)):
+        low, high = runs_interval(claims.paired(runs, claims.Arm(groups, width), claims.test_accuracy))
         assert low < 0 < high
-    compared = json.loads((EXAMPLES / "results" / "fashion_kernels.json").read_text())["compared"]
+    for groups, fewer in ((4, 7), (8, 14)):
+        arm = claims.Arm(groups, 40)
+        assert runs_interval(claims.paired(runs, arm, claims.test_accuracy))[1] < 0
+        spent = [runs[one, 0]["parameters"] for one in (arm, claims.UNGROUPED)]
+        assert round(100 * (1 - spent[0] / spent[1])) == fewer
+    recorded = json.loads((EXAMPLES / "results" / "fashion_kernels.json").read_text())
+    peaks = {}
+    for one in recorded["along"]:
+        excess = np.subtract(one["mean_r2"], one["null_permuted_r2"])
+        peaks[one["groups"]] = int(excess.argmax())
+    assert peaks == {1: 4, 2: 4, 4: 4, 8: 6}
+    compared = recorded["compared"]
     for one in compared:
         conv = one["conv"]
         sides = conv["sides"].values()
@@ -143,6 +190,10 @@ def test_a_grouped_layer_is_a_masked_dense_one(tmp_path):
     assert found["shapes"]["cost_of_one"]["parameters"] == 2 * found["shapes"]["cost_of_two"]["parameters"]
     for row in found["groups"]:
         assert row["masked_float64"] < 1e-12
+        assert row["gradient"]["masked_off"] == 0
+        assert row["gradient"]["start"]["off_over_on"] == pytest.approx(1, abs=0.1)
+        assert row["gradient"]["trained"]["off_over_on"] > 1
+        assert row["gradient"]["trained"]["on_blocks"] < 0.05 * row["gradient"]["start"]["on_blocks"]
         assert row["dimensions"]["dense"] == row["groups"] * row["dimensions"]["grouped"]
         # Independent inputs: what a group does not see is lost, 1 - 1/g of the variance.
         assert row["random_fit_loss"] == pytest.approx(1 - 1 / row["groups"], abs=0.03)
