@@ -15,8 +15,8 @@ How the house is built. Data flows one way, and imports only go down (`tests/tes
 
 Where does a change go? A checkpoint format: one file in `readers/` and a line in `READERS`. A measure: a function in
 `measures/` and its field in `results`. An output: one file in `renderers/` and a line in `RENDERERS`. A column:
-`renderers/tables`. A way to find groups: `groups/sources`. An option: `cli/options`, and `settings` if it changes a
-number. A budget: `limits`.
+`renderers/tables`; a sentence: `renderers/prose`; what stands where: `renderers/document`. A way to find groups:
+`groups/sources`. An option: `cli/options`, and `settings` if it changes a number. A budget: `limits`.
 
 Everything here is lazy, so that `import gcx` costs nothing: no torch, no numpy.
 """

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gcx.comparison import Comparison
-from gcx.renderers.cells import Cell, Table, build_table
-from gcx.renderers.comparing import comparison_lines, comparison_tables, gate_lines
+from gcx.renderers.cells import Cell
+from gcx.renderers.document import Heading, Section, TableBlock, document, listing_document
 from gcx.renderers.escape import markdown_code, markdown_text
-from gcx.renderers.listing import LISTING_COLUMNS, listing_lines
 from gcx.renderers.options import RenderOptions
-from gcx.renderers.prose import (
-    Line,
-    footnote_lines,
-    footnotes,
-    join_marks,
-    legend_lines,
-    model_lines,
-    partition_line,
-    partitions,
-    plural,
-)
-from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
-from gcx.renderers.tracking import CHECKPOINT_COLUMNS, SERIES_COLUMNS, checkpoint_rows, series_rows, track_lines
-from gcx.results import Listing, ModelListing, ModelResult, Report
-from gcx.settings import Settings
-from gcx.training_run import Track
+from gcx.renderers.prose import Line
+from gcx.results import Listing, Report
 
 
 class Markdown:
-    """A heading, a table and a list of sentences per model."""
+    """Headings, tables and lists of sentences."""
 
     name = "markdown"
     suffixes: tuple[str, ...] = (".md", ".markdown")
@@ -37,82 +21,45 @@ class Markdown:
     needs_pictures = False
 
     def render(self, report: Report, options: RenderOptions) -> str:
-        """One section per model."""
-        if report.comparison is not None:
-            return _joined([_comparison_lines(report, report.comparison)])
-        if report.track is not None:
-            return _joined([_track_lines(report, report.track)])
-        sections: list[Iterable[str]] = [_model_lines(model, report.settings) for model in report.models]
-        beneath = [[*map(_sentence, lines)] for lines in (legend_lines(report.models), gate_lines(report))]
-        return _joined([*sections, *filter(None, beneath)])
+        """The whole report."""
+        return _joined(document(report))
 
     def render_listing(self, listing: Listing, options: RenderOptions) -> str:
-        """One section per model."""
-        return _joined(_listing_lines(model) for model in listing.models)
+        """Every convolution of every model."""
+        return _joined(listing_document(listing))
 
 
-def _joined(sections: Iterable[Iterable[str]]) -> str:
-    return "\n".join("".join(f"{line}\n" for line in section) for section in sections)
+def _joined(sections: Iterable[Section]) -> str:
+    return "\n".join("".join(f"{line}\n" for line in _lines(section)) for section in sections)
 
 
-def _model_lines(model: ModelResult, settings: Settings) -> Iterator[str]:
-    yield from _heading(model.path, model.format)
-    notes, marks = footnotes(model.measured)
-    if model.measured:
-        yield from _table(build_table(COLUMNS, model.measured), [join_marks(numbers) for numbers in marks])
-    for source, rows in partitions(model):
-        yield _sentence(partition_line(source, rows))
-        yield ""
-        yield from _table(build_table(PARTITION_COLUMNS, rows), [""] * len(rows))
-    for line in (*model_lines(model, settings), *footnote_lines(notes)):
-        yield _sentence(line)
+def _lines(section: Section) -> Iterator[str]:
+    in_list = False
+    for block in section:
+        if isinstance(block, Line):
+            yield _sentence(block)
+        else:
+            if in_list:  # a table right beneath would be part of its last entry
+                yield ""
+            yield from _heading(block) if isinstance(block, Heading) else _table(block)
+            yield ""
+        in_list = isinstance(block, Line)
 
 
-def _comparison_lines(report: Report, comparison: Comparison) -> Iterator[str]:
-    yield f"### {markdown_code(comparison.candidate)} against {markdown_code(comparison.reference)}"
-    yield ""
-    for columns, rows in comparison_tables(comparison):
-        yield from _table(build_table(columns, rows), [""] * len(rows))
-    for line in (*comparison_lines(report), *gate_lines(report)):
-        yield _sentence(line)
+def _heading(heading: Heading) -> Iterator[str]:
+    subject = markdown_code(heading.subject)
+    if heading.relation:
+        subject += f" {heading.relation} {markdown_code(heading.other)}"
+    yield f"### {subject} ({markdown_text(heading.about)})" if heading.about else f"### {subject}"
 
 
-def _track_lines(report: Report, track: Track) -> Iterator[str]:
-    count = plural(len(track.checkpoints), "checkpoint")
-    yield f"### {markdown_code(report.models[0].path)} to {markdown_code(report.models[-1].path)} ({count})"
-    yield ""
-    for table in (
-        build_table(CHECKPOINT_COLUMNS, checkpoint_rows(report, track)),
-        build_table(SERIES_COLUMNS, series_rows(track)),
-    ):
-        if table.rows:
-            yield from _table(table, [""] * len(table.rows))
-    for line in (*track_lines(report), *gate_lines(report)):
-        yield _sentence(line)
-
-
-def _listing_lines(model: ModelListing) -> Iterator[str]:
-    yield from _heading(model.path, model.format)
-    if model.layers:
-        yield from _table(build_table(LISTING_COLUMNS, model.layers), [""] * len(model.layers))
-    for line in listing_lines(model):
-        yield _sentence(line)
-
-
-def _heading(path: str, kind: str) -> Iterator[str]:
-    yield f"### {markdown_code(path)} ({markdown_text(kind)})"
-    yield ""
-
-
-def _table(table: Table, marks: list[str]) -> Iterator[str]:
-    noted = any(marks)
-    titles = [column.heading for column in table.columns]
-    rules = ["---:" if column.right else ":---" for column in table.columns]
-    yield _row([*map(markdown_text, titles), *(["note"] if noted else [])])
-    yield _row([*rules, *([":---"] if noted else [])])
-    for row, mark in zip(table.rows, marks, strict=True):
-        yield _row([*map(_cell, row), *([mark] if noted else [])])
-    yield ""
+def _table(block: TableBlock) -> Iterator[str]:
+    noted = bool(block.marks)
+    columns = block.table.columns
+    yield _row([*(markdown_text(column.heading) for column in columns), *(["note"] if noted else [])])
+    yield _row([*("---:" if column.right else ":---" for column in columns), *([":---"] if noted else [])])
+    for number, row in enumerate(block.table.rows):
+        yield _row([*map(_cell, row), *([block.marks[number]] if noted else [])])
 
 
 def _row(cells: Iterable[str]) -> str:

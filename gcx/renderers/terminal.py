@@ -5,29 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from gcx.comparison import Comparison
-from gcx.renderers.cells import Cell, Column, Table, build_table
-from gcx.renderers.comparing import comparison_lines, comparison_tables, gate_lines
+from gcx.renderers.cells import Cell, Column, Table
+from gcx.renderers.document import Heading, Section, TableBlock, document, listing_document
 from gcx.renderers.escape import terminal_text
 from gcx.renderers.layout import Span, table_lines
-from gcx.renderers.listing import LISTING_COLUMNS, listing_lines
 from gcx.renderers.options import RenderOptions
-from gcx.renderers.prose import (
-    Line,
-    footnote_lines,
-    footnotes,
-    join_marks,
-    legend_lines,
-    model_lines,
-    partition_line,
-    partitions,
-    plural,
-)
-from gcx.renderers.tables import COLUMNS, DISTRIBUTION, PARTITION_COLUMNS
-from gcx.renderers.tracking import CHECKPOINT_COLUMNS, SERIES_COLUMNS, TREND, checkpoint_rows, series_rows, track_lines
-from gcx.results import Listing, ModelListing, ModelResult, Report
-from gcx.settings import Settings
-from gcx.training_run import Track
+from gcx.renderers.prose import Line
+from gcx.results import Listing, Report
 
 _STYLES = {
     "plain": "",
@@ -43,13 +27,6 @@ _STYLES = {
 }
 _LABELS = 16
 """Width of the labels before sentences."""
-_DRAWING = Line(
-    DISTRIBUTION.title,
-    "how r is distributed, in widths of the isotropic null; see `gcx explain distribution`",
-    "legend",
-)
-_FIRST = 3
-"""Columns that say which layer it is; the drawing of r comes after them, then the numbers."""
 _MARKS: Column[object] = Column(
     "notes", "note", "numbers of the notes beneath the table", lambda _: Cell(""), right=False
 )
@@ -66,91 +43,50 @@ class Terminal:
     needs_pictures = False
 
     def render(self, report: Report, options: RenderOptions) -> str:
-        """One table per model, and beneath it what was covered, skipped and assumed."""
-        if report.comparison is not None:
-            return _joined([_comparison_lines(report, report.comparison, options)], options)
-        if report.track is not None:
-            return _joined([_track_lines(report, report.track, options)], options)
-        blocks: list[Iterable[TextLine]] = [_model_lines(model, report.settings, options) for model in report.models]
-        drawn = options.color and options.unicode and any(c.distribution for m in report.models for c in m.measured)
-        legend = (*legend_lines(report.models), *((_DRAWING,) if drawn else ()))
-        beneath = [[*_sentences(lines, options)] for lines in (legend, gate_lines(report))]
-        return _joined([*blocks, *filter(None, beneath)], options)
+        """The whole report."""
+        drawings = options.color and options.unicode
+        return _joined(document(report, drawings=drawings, bars=options.unicode), options)
 
     def render_listing(self, listing: Listing, options: RenderOptions) -> str:
         """Every convolution of every model, and how its groups are known."""
-        return _joined((_listing_lines(model, options) for model in listing.models), options)
+        return _joined(listing_document(listing), options)
 
 
-def _model_lines(model: ModelResult, settings: Settings, options: RenderOptions) -> Iterator[TextLine]:
-    yield from _heading(model.path, model.format, options)
-    notes, marks = footnotes(model.measured)
-    if model.measured:
-        drawing = (DISTRIBUTION,) if options.color and options.unicode else ()
-        table = build_table((*COLUMNS[:_FIRST], *drawing, *COLUMNS[_FIRST:]), model.measured)
-        if notes:
-            cells = (Cell(join_marks(numbers), "faint") for numbers in marks)
-            table = Table(
-                (*table.columns, _MARKS), tuple((*row, cell) for row, cell in zip(table.rows, cells, strict=True))
-            )
-        yield from table_lines(table, options.width, unicode=options.unicode)
-        yield ()
-    for source, rows in partitions(model):
-        yield from _sentences([partition_line(source, rows)], options)
-        yield from table_lines(build_table(PARTITION_COLUMNS, rows), options.width, unicode=options.unicode)
-        yield ()
-    yield from _sentences((*model_lines(model, settings), *footnote_lines(notes)), options)
+def _joined(sections: Iterable[Section], options: RenderOptions) -> str:
+    paint = _painter() if options.color else _plain
+    return "\n".join("".join(f"{paint(line)}\n" for line in _lines(section, options)) for section in sections)
 
 
-def _comparison_lines(report: Report, comparison: Comparison, options: RenderOptions) -> Iterator[TextLine]:
-    runs = [
-        f"{path} ({plural(count, 'run')})" if count > 1 else path
-        for path, count in (
-            (comparison.reference, comparison.reference_runs),
-            (comparison.candidate, comparison.candidate_runs),
-        )
-    ]
-    yield from _heading(runs[1], f"against {runs[0]}", options)
-    for columns, rows in comparison_tables(comparison):
-        yield from table_lines(build_table(columns, rows), options.width, unicode=options.unicode)
-        yield ()
-    yield from _sentences((*comparison_lines(report), *gate_lines(report)), options)
-
-
-def _track_lines(report: Report, track: Track, options: RenderOptions) -> Iterator[TextLine]:
-    first, last = report.models[0].path, report.models[-1].path
-    yield from _heading(f"{first} to {last}", f"{plural(len(track.checkpoints), 'checkpoint')}", options)
-    # Bars that the encoding cannot show would be a row of question marks.
-    columns = [column for column in SERIES_COLUMNS if options.unicode or column.key != TREND]
-    for table in (
-        build_table(CHECKPOINT_COLUMNS, checkpoint_rows(report, track)),
-        build_table(columns, series_rows(track)),
-    ):
-        if table.rows:
-            yield from table_lines(table, options.width, unicode=options.unicode)
-            yield ()
-    yield from _sentences((*track_lines(report), *gate_lines(report)), options)
-
-
-def _listing_lines(model: ModelListing, options: RenderOptions) -> Iterator[TextLine]:
-    yield from _heading(model.path, model.format, options)
-    if model.layers:
-        yield from table_lines(build_table(LISTING_COLUMNS, model.layers), options.width, unicode=options.unicode)
-        yield ()
-    yield from _sentences(listing_lines(model), options)
-
-
-def _heading(path: str, kind: str, options: RenderOptions) -> Iterator[TextLine]:
-    kind = terminal_text(f"  ({kind})", unicode=options.unicode)
-    yield (Span(terminal_text(path, unicode=options.unicode), "header"), Span(kind, "faint"))
-    yield ()
-
-
-def _sentences(lines: Iterable[Line], options: RenderOptions) -> Iterator[TextLine]:
+def _lines(section: Section, options: RenderOptions) -> Iterator[TextLine]:
     label = None
-    for line in lines:
-        yield from _sentence(line if line.label != label else replace(line, label=""), options)
-        label = line.label
+    for block in section:
+        if isinstance(block, Line):
+            yield from _sentence(block if block.label != label else replace(block, label=""), options)
+            label = block.label
+            continue
+        if isinstance(block, Heading):
+            yield _heading(block, options)
+        else:
+            yield from table_lines(_marked(block), options.width, unicode=options.unicode)
+        yield ()
+        label = None
+
+
+def _heading(heading: Heading, options: RenderOptions) -> TextLine:
+    subject = " ".join(filter(None, (heading.subject, heading.relation, heading.other)))
+    about = f"  ({heading.about})" if heading.about else ""
+    return (
+        Span(terminal_text(subject, unicode=options.unicode), "header"),
+        Span(terminal_text(about, unicode=options.unicode), "faint"),
+    )
+
+
+def _marked(block: TableBlock) -> Table:
+    """The table with the numbers of its notes as a last column."""
+    if not block.marks:
+        return block.table
+    rows = zip(block.table.rows, block.marks, strict=True)
+    return Table((*block.table.columns, _MARKS), tuple((*row, Cell(mark, "faint")) for row, mark in rows))
 
 
 def _sentence(line: Line, options: RenderOptions) -> Iterator[TextLine]:
@@ -180,11 +116,6 @@ def _wrapped(text: str, room: int | None) -> Sequence[str]:
             else:
                 lines.append(piece)
     return lines
-
-
-def _joined(blocks: Iterable[Iterable[TextLine]], options: RenderOptions) -> str:
-    paint = _painter() if options.color else _plain
-    return "\n".join("".join(f"{paint(line)}\n" for line in block) for block in blocks)
 
 
 def _plain(line: TextLine) -> str:
