@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from gcx.errors import UsageError
 from gcx.renderers.cells import Column
-from gcx.renderers.comparing import COMPARISON_COLUMNS
+from gcx.renderers.comparison_columns import COMPARISON_COLUMNS
 from gcx.renderers.csv import Csv
 from gcx.renderers.figures import FIGURES
 from gcx.renderers.github import Github
@@ -20,9 +20,9 @@ from gcx.renderers.junit import Junit
 from gcx.renderers.listing import LISTING_COLUMNS
 from gcx.renderers.markdown import Markdown
 from gcx.renderers.options import RenderOptions
+from gcx.renderers.run_columns import CHECKPOINT_COLUMNS, SERIES_COLUMNS
 from gcx.renderers.tables import COLUMNS, DISTRIBUTION, PARTITION_COLUMNS
 from gcx.renderers.terminal import Terminal
-from gcx.renderers.tracking import CHECKPOINT_COLUMNS, SERIES_COLUMNS
 from gcx.results import Listing, Report
 
 __all__ = [

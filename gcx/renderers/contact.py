@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from gcx.renderers.cells import decimal
 from gcx.renderers.escape import figure_text
-from gcx.renderers.heatmap import chance_width, colored
 from gcx.renderers.labels import fitted, name_lines, width_in_ems
+from gcx.renderers.picture_numbers import chance_width, colored
 from gcx.renderers.theme import Palette, lookup_table, rgba
 from gcx.results import LayerResult, ModelResult, Picture
 from gcx.settings import Measure

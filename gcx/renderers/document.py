@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from gcx.comparison import Comparison
 from gcx.renderers.cells import Table, build_table
-from gcx.renderers.comparing import comparison_lines, comparison_tables, gate_lines
+from gcx.renderers.comparison_columns import comparison_tables
+from gcx.renderers.comparison_lines import comparison_lines
+from gcx.renderers.curves import series_rows
+from gcx.renderers.gates import gate_lines
 from gcx.renderers.listing import LISTING_COLUMNS, listing_lines
 from gcx.renderers.prose import (
     Line,
@@ -20,8 +23,9 @@ from gcx.renderers.prose import (
     partitions,
     plural,
 )
+from gcx.renderers.run_columns import CHECKPOINT_COLUMNS, SERIES_COLUMNS, TREND, checkpoint_rows
+from gcx.renderers.run_lines import track_lines
 from gcx.renderers.tables import COLUMNS, DISTRIBUTION, PARTITION_COLUMNS
-from gcx.renderers.tracking import CHECKPOINT_COLUMNS, SERIES_COLUMNS, TREND, checkpoint_rows, series_rows, track_lines
 from gcx.results import Listing, ModelListing, ModelResult, Report
 from gcx.settings import Settings
 from gcx.training_run import Track

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gcx.renderers.comparing import comparison_lines, gate_lines, violation_text, worst_first
+from gcx.renderers.comparison_lines import comparison_lines
 from gcx.renderers.escape import github_property, github_text, markdown_text
+from gcx.renderers.gates import gate_lines, violation_text, worst_first
 from gcx.renderers.options import RenderOptions
 from gcx.renderers.outcome import NO_MATCH, about_model
 from gcx.renderers.prose import coverage_text, plural, skipped_text

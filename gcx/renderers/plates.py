@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from gcx.renderers.canvas import CHANCE, LEVELS, LINE, Canvas, diverging_index, text_width
 from gcx.renderers.cells import decimal
-from gcx.renderers.heatmap import LINES, about_cells, color_limit, facts
 from gcx.renderers.labels import fitted
 from gcx.renderers.options import RenderOptions
+from gcx.renderers.picture_numbers import LINES, about_cells, color_limit, facts
 from gcx.renderers.theme import PALETTES, Palette
 from gcx.results import LayerResult, Picture, Report
 from gcx.settings import Measure

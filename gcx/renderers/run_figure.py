@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gcx.renderers.cells import decimal
+from gcx.renderers.curves import Curve, layer_curve, positions, series_rows, whole_curves
 from gcx.renderers.escape import figure_text
 from gcx.renderers.labels import fitted
 from gcx.renderers.prose import plural
 from gcx.renderers.theme import Palette
-from gcx.renderers.tracking import Curve, layer_curve, positions, series_rows, whole_curves
 from gcx.training_run import Track
 
 if TYPE_CHECKING:

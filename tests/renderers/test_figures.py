@@ -21,16 +21,9 @@ from renderers.builders import HOSTILE, layer, model, picture, report
 from gcx.renderers.base import RenderOptions, by_name
 from gcx.renderers.contact import DPI, MOST, caption, compose, draw_contact, lay_out, tile_image
 from gcx.renderers.figures import FIGURES, quiet_matplotlib, report_figure
-from gcx.renderers.heatmap import (
-    chance_width,
-    color_limit,
-    colored,
-    draw_heatmap,
-    draw_histogram,
-    draw_kernels,
-    draw_scale,
-)
+from gcx.renderers.heatmap import draw_heatmap, draw_histogram, draw_kernels, draw_scale
 from gcx.renderers.labels import fitted, name_lines
+from gcx.renderers.picture_numbers import chance_width, color_limit, colored
 from gcx.renderers.theme import PALETTES, lookup_table, rgba
 
 LIGHT = PALETTES["light"]

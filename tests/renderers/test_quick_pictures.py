@@ -18,10 +18,10 @@ from renderers.builders import HOSTILE, layer, model, picture, report
 from gcx.filter_bank import FilterBank
 from gcx.renderers.canvas import EMPTY, LEVELS, LINE, PAGE, Canvas, diverging_index
 from gcx.renderers.distribution import BARS, shares_in_widths, sparkline
-from gcx.renderers.heatmap import color_limit, colored, shrunk
 from gcx.renderers.kernel_layout import Room, lay_out_kernels
 from gcx.renderers.kernel_picture import kernel_png, kernel_text
 from gcx.renderers.options import RenderOptions
+from gcx.renderers.picture_numbers import color_limit, colored, shrunk
 from gcx.renderers.plates import LEAST, layer_plate, layer_plates, matrix_pixels
 from gcx.renderers.png import palette_png, rgb_png
 from gcx.renderers.theme import PALETTES, lookup_table, rgba

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 import gcx
 from gcx.renderers.base import by_name
+from gcx.renderers.curves import SPARK, evenly, layer_curve, series_rows, trend_bars, whole_curves
 from gcx.renderers.figures import report_figure
 from gcx.renderers.options import RenderOptions
 from gcx.renderers.run_figure import MOST, draw_curve
 from gcx.renderers.theme import PALETTES
-from gcx.renderers.tracking import SPARK, evenly, layer_curve, series_rows, trend_bars, whole_curves
 
 LOOKS = {
     "80": RenderOptions(width=80),

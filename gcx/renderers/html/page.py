@@ -14,7 +14,9 @@ from pathlib import Path
 
 from gcx import limits
 from gcx.contract import to_mapping
-from gcx.renderers.comparing import comparison_lines, comparison_tables, gate_lines
+from gcx.renderers.comparison_columns import comparison_tables
+from gcx.renderers.comparison_lines import comparison_lines
+from gcx.renderers.gates import gate_lines
 from gcx.renderers.html.elements import definition_rows, plain_table, sentences, tag
 from gcx.renderers.html.glossary import NULLS, glossary
 from gcx.renderers.html.layer_pictures import PictureBook

@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gcx.renderers.cells import build_table, decimal
+from gcx.renderers.curves import Curve, layer_curve, positions, series_rows, whole_curves
 from gcx.renderers.escape import html_text
 from gcx.renderers.html.elements import bands, cell, heading, plain_table, sentences, tag
-from gcx.renderers.tracking import (
-    CHECKPOINT_COLUMNS,
-    SERIES_COLUMNS,
-    TREND,
-    Curve,
-    checkpoint_rows,
-    layer_curve,
-    positions,
-    series_rows,
-    track_lines,
-    whole_curves,
-)
+from gcx.renderers.run_columns import CHECKPOINT_COLUMNS, SERIES_COLUMNS, TREND, checkpoint_rows
+from gcx.renderers.run_lines import track_lines
 from gcx.results import Report
 from gcx.training_run import Numbers
 
