@@ -11,7 +11,7 @@ How the house is built. Data flows one way, and imports only go down (`tests/tes
     wings        readers, measures, renderers      file -> Checkpoint; arrays -> numbers; Report -> text; none knows
                                                    another
     ground       results, comparison, training_run, filter_bank (records), contract (their JSON), settings,
-                 checkpoint, conv_layer, weight_parts, errors, limits, version
+                 checkpoint, conv_layer, weight_parts, globs, errors, limits, version
 
 Where does a change go? A checkpoint format: one file in `readers/` and a line in `READERS`. A measure: a function in
 `measures/` and its field in `results`. An output: one file in `renderers/` and a line in `RENDERERS`. A column:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from math import prod
 
 from gcx.checkpoint import Checkpoint, TensorRef
 from gcx.conv_layer import ConvLayer
 from gcx.errors import CheckpointError, UsageError
 from gcx.extract import ConvWeight, find_convolutions
+from gcx.globs import matches
 from gcx.groups import Resolution, resolve_groups
 from gcx.groups.neighbours import NormNeighbours, consumer_groups
 from gcx.parametrizations import recombine
@@ -115,7 +115,7 @@ def _declared(
     notes = []
     unmatched = set()
     for glob, count in options:
-        matched = [name for name in names if fnmatchcase(name, glob)]
+        matched = [name for name in names if matches((name,), glob)]
         declared.update(dict.fromkeys(matched, count))
         option = GlobOption("--groups", glob, count)
         if matched:
@@ -126,13 +126,13 @@ def _declared(
 
 
 def _matches_any(glob: str, layers: Iterable[ConvLayer]) -> bool:
-    return any(fnmatchcase(name, glob) for layer in layers for name in (layer.name, *layer.tied))
+    return any(matches((layer.name, *layer.tied), glob) for layer in layers)
 
 
 def is_chosen(name: str, settings: Settings) -> bool:
     """Whether --include and --exclude leave a layer of this name."""
-    included = not settings.include or any(fnmatchcase(name, glob) for glob in settings.include)
-    return included and not any(fnmatchcase(name, glob) for glob in settings.exclude)
+    included = not settings.include or any(matches((name,), glob) for glob in settings.include)
+    return included and not any(matches((name,), glob) for glob in settings.exclude)
 
 
 def _conv_layers(

@@ -72,7 +72,7 @@ class GcxError(Exception):
 
     def __str__(self) -> str:
         tensor = None if self.tensor is None else f"tensor {printable(self.tensor, MESSAGE_LIMIT)!r}"
-        path = None if self.path is None else printable(self.path)
+        path = None if self.path is None else printable(self.path) or "''"
         where = [part for part in (path, tensor) if part is not None]
         line = ": ".join([*where, printable(self.what, 4 * MESSAGE_LIMIT)])
         return line if self.cure is None else f"{line}; {printable(self.cure, 2 * MESSAGE_LIMIT)}"

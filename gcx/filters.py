@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from gcx.assembly import Assembly, assemble, check_globs
 from gcx.conv_layer import ConvLayer
 from gcx.errors import CheckpointError, UsageError, printable
 from gcx.filter_bank import FilterBank
+from gcx.globs import matches
 from gcx.pipeline import located, open_model, shown_path
 from gcx.settings import Settings
 
@@ -55,7 +55,7 @@ def _chosen(wanted: str, assembly: Assembly) -> ConvLayer:
     for layer in layers:
         if wanted in (layer.name, *layer.tied):
             return layer
-    found = [layer for layer in layers if any(fnmatchcase(name, wanted) for name in (layer.name, *layer.tied))]
+    found = [layer for layer in layers if matches((layer.name, *layer.tied), wanted)]
     if len(found) == 1:
         return found[0]
     if found:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from functools import cache
 from math import isfinite
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from gcx import limits
 from gcx.comparison import Check, Gate, LayerComparison, Violation
 from gcx.contract import number_at, numeric_keys
 from gcx.errors import LimitError, UsageError
+from gcx.globs import matches
 from gcx.results import Coverage, LayerResult, ModelResult, Report, Summary
 from gcx.summary import mean_at
 
@@ -172,7 +172,7 @@ def _layer_checks(rule: Rule, models: Sequence[ModelResult]) -> Iterator[Check]:
     for model in models:
         for layer in model.layers if rule.glob is not None else model.measured:
             names = (layer.name, *layer.tied) if isinstance(layer, LayerResult) else (layer.name,)
-            if rule.glob is None or any(fnmatchcase(name, rule.glob) for name in names):
+            if rule.glob is None or matches(names, rule.glob):
                 value = number_at(layer, rule.key) if isinstance(layer, LayerResult) else None
                 yield _check(rule, model.path, layer.name, value, rule.number)
 
@@ -184,11 +184,11 @@ def _change_checks(rule: Rule, report: Report) -> Iterator[Check]:
     candidate = comparison.candidate
     before = _reference_numbers(rule, report.models[: comparison.reference_runs]) if rule.percent else {}
     for pair in comparison.layers:
-        if rule.glob is None or any(fnmatchcase(name, rule.glob) for name in (pair.candidate, pair.reference)):
+        if rule.glob is None or matches((pair.candidate, pair.reference), rule.glob):
             bound = _share(rule.number, before.get(pair.reference)) if rule.percent else rule.number
             yield _check(rule, candidate, pair.candidate, number_at(pair, rule.key), bound)
     for alone in comparison.unmatched:
-        if rule.glob is not None and fnmatchcase(alone.name, rule.glob):
+        if rule.glob is not None and matches((alone.name,), rule.glob):
             yield _check(rule, candidate, alone.name, None, None)
 
 

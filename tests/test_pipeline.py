@@ -50,6 +50,13 @@ def test_the_layer_that_was_meant_is_named_whatever_the_glob_holds():
         gcx.correlate(net, include=["it's.konv"])
 
 
+def test_a_name_that_holds_brackets_is_a_glob_for_itself():
+    net = {"[red]x[/red].weight": np.ones((4, 2, 3, 3)), "blocks[0].weight": np.ones((4, 2, 3, 3))}
+    report = gcx.correlate(net, include=["blocks[0]"], groups={"[red]x[/red]": 1, "blocks[0]": 2})
+    assert [(layer.name, layer.groups) for layer in report.models[0].measured] == [("blocks[0]", 2)]
+    assert [layer.name for layer in gcx.layers(net, exclude=["blocks[0]"]).models[0].layers] == ["[red]x[/red]"]
+
+
 def test_a_glob_may_match_in_one_model_of_two():
     weights = np.random.default_rng(0).normal(size=(2, 8, 4, 3, 3))
     report = gcx.correlate({"a.weight": weights[0]}, {"b.weight": weights[1]}, groups={"b": 2}, exclude=("a",))

@@ -258,7 +258,9 @@ def filters(
     files = [Export(target) for target in export]
     for file in files:
         if file.suffix != KERNEL_PICTURE:
-            raise UsageError(f"filters are drawn as {KERNEL_PICTURE}, not {file.suffix or 'that'!r}", path=file.target)
+            raise UsageError(
+                f"filters are drawn as {KERNEL_PICTURE}, not {file.suffix or file.target!r}", path=file.target
+            )
         file.check([model])
     bank = filter_bank(model, layer, opt.settings_of(context))
     for file in files:

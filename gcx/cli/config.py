@@ -130,7 +130,7 @@ def _table(path: Path, name: str) -> Mapping[str, Any] | None:
 def _value(name: str, key: str, value: Any) -> Any:
     kind = KEYS.get(key.replace("_", "-"))
     if kind is None:
-        close = get_close_matches(key, KEYS, n=1)
+        close = get_close_matches(key, (*KEYS, *COMMANDS), n=1)
         raise UsageError(
             f"unknown key {printable(key, 100)!r}", path=name, cure=f"did you mean {close[0]!r}?" if close else None
         )

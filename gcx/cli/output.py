@@ -51,6 +51,8 @@ class Export:
                 raise OutputError("is read by this command, and would be overwritten", path=self.target, cure=ANOTHER)
             if self.is_folder and path.exists() and not path.is_dir():
                 raise OutputError("is a file, not a folder", path=self.target, cure="name another folder")
+            if not self.target:
+                raise OutputError("is no file name", path=self.target, cure=ANOTHER)
             if path.is_dir() and not self.is_folder:
                 cure = f"name a file in it, or write {self.target}/ for one heatmap per layer"
                 raise OutputError("is a folder", path=self.target, cure=cure)

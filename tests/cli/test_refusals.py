@@ -158,3 +158,17 @@ def test_a_role_means_nothing_along_training(capfdbinary, torch_file, tmp_path):
         ["track", torch_file, tmp_path / "b.pt", "--groups", "reference:stem.0=1"],
         says="--groups 'reference:stem.0=1' matches no layer",
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["correlate", ""], "error: '': no such file"),
+        (["correlate", "net.pt", "-o", ""], "error: '': is no file name"),
+        (["filters", "net.pt", "stem.0", "-o", "folder/"], "error: folder/: filters are drawn as .png, not 'folder/'"),
+    ],
+)
+def test_an_empty_name_is_seen_in_the_message(capfdbinary, tmp_path, monkeypatch, torch_file, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.pt").write_bytes(torch_file.read_bytes())
+    refused(capfdbinary, arguments, says=re.escape(says))
