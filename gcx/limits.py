@@ -59,6 +59,10 @@ ZIP_DIRECTORY = 256 * MIB
 INFLATE_RATIO = 20
 INFLATE_SLACK = 64 * MIB
 """A zip may inflate to INFLATE_RATIO x its size + INFLATE_SLACK in all (torch itself never compresses)."""
+INFLATE_TIMES = 16
+INFLATE_AGAIN = 4096 * MIB
+"""Records that are packed may be inflated over and over, one being held at a time, to INFLATE_TIMES x what they inflate
+to + INFLATE_AGAIN bytes; a hundred weights that lie in two of 32 MB in turn take some 3,000 MiB."""
 SAFETENSORS_HEADER = 100_000_000
 """Length of a safetensors header, the format's own bound."""
 INDEX_BYTES = 100 * MIB

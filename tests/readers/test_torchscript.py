@@ -1,5 +1,6 @@
 """TorchScript archives: the numbers of the state dict, groups where the code states them, nothing of it run."""
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -83,17 +84,21 @@ def test_the_report_is_that_of_the_state_dict(tmp_path):
     assert compared >= 5
 
 
+WEIGHT = tensor(storage(4), size=(4, 1, 1, 1), stride=(1, 1, 1, 1))
+
+
 def program(
     code: str, state: dict | None = None, *, constants: object = (), cls: str = "Net", more: tuple = ()
 ) -> bytes:
     """An archive built by hand: one module with four numbers, its code as given."""
-    held = {"weight": tensor(storage(4), size=(4, 1, 1, 1), stride=(1, 1, 1, 1))} if state is None else state
+    held = {"weight": WEIGHT} if state is None else state
     found = records(pickled(Call(Ref("__torch__", cls), state=held)))
     return zip_bytes(
         [
             *found,
             Record("archive/constants.pkl", pickled(constants)),
             Record("archive/code/__torch__.py", code.encode()),
+            *more,
         ]
     )
 
@@ -203,6 +208,16 @@ def refused_limit(data, watched) -> str:
     with watched(), pytest.raises(LimitError) as caught:
         gcx.readers.read_checkpoint("file.pt")
     return str(caught.value)
+
+
+@pytest.mark.parametrize(("numbers", "groups"), [(64, 2), (65, None)])
+def test_settings_are_not_looked_for_in_large_storages(numbers, groups, watched):
+    held = struct.pack(f"<{numbers}q", 2, *[1] * 8, 2, 0, *[0] * (numbers - 11))
+    state = ("2", [tensor(storage(numbers, "9", "LongStorage"), size=(11,), stride=(1,)), WEIGHT], [None])
+    packed = Call(Ref("__torch__.torch.classes.quantized", "Conv2dPackedParamsBase"), state=state)
+    data = program(code("pass"), {"p": packed}, more=(Record("archive/data/9", held),))
+    _, checkpoint = opened(data, watched)
+    assert [spec.groups for spec in checkpoint.convs.values()] == ([] if groups is None else [groups])
 
 
 def test_a_moving_average_is_not_there(tmp_path):

@@ -21,7 +21,7 @@ from gcx.readers.torch.values import Tensor
 FORMAT = "torchscript"
 _NOT_RUN = "the file is a program: its code was read as text, and nothing was run"
 _SETTINGS = 64
-"""Numbers of a tensor that holds settings."""
+"""Numbers of a tensor that holds settings, and of the storage that it lies in."""
 
 
 def is_script(container: Container) -> bool:
@@ -87,6 +87,8 @@ def _classes(container: Container) -> dict[str, Class]:
 
 def _numbers(container: Container, tensor: Tensor) -> list[int]:
     """A tensor of a few whole numbers, read; empty where it holds none."""
+    if tensor.storage is None or tensor.storage.numel > _SETTINGS:
+        return []
     if len(tensor.shape) > 1 or sum(tensor.shape) > _SETTINGS or "int" not in tensor.dtype.name or tensor.unreadable:
         return []
     array: Any = reference("settings", tensor, container.read, big_endian=container.big_endian).read()
