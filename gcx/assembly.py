@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from math import prod
 
-from gcx.checkpoint import Checkpoint, TensorRef
+from gcx.checkpoint import Checkpoint, ConvSpec, TensorRef
 from gcx.conv_layer import ConvLayer
 from gcx.errors import CheckpointError, UsageError
 from gcx.extract import ConvWeight, find_convolutions, split_tensor_name
@@ -74,7 +74,7 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
     names = tuple(conv.name for conv in found.convs)
     declared, notes, unmatched = _declared(settings.groups, names)
     try:
-        resolutions = resolve_groups(shapes, recorded=checkpoint.convs, declared=declared)
+        resolutions = resolve_groups(shapes, recorded=_by_layer(found.convs, checkpoint.convs), declared=declared)
     except UsageError as error:
         raise error.located(path=checkpoint.path) from error
     layers = tuple(_conv_layers(found.convs, tensors, resolutions))
@@ -96,6 +96,12 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
         unmatched=frozenset(unmatched),
         names=names,
     )
+
+
+def _by_layer(convs: Iterable[ConvWeight], recorded: Mapping[str, ConvSpec]) -> dict[str, ConvSpec]:
+    """What is recorded, also by the names of the layers where it is recorded by those of their weights."""
+    named = {conv.name: recorded[conv.tensor] for conv in convs if conv.tensor in recorded}
+    return {**recorded, **named}
 
 
 def check_globs(assemblies: Sequence[Assembly]) -> None:

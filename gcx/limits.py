@@ -30,6 +30,8 @@ EXPORT_JSON = 64 * MIB
 """Length of the graph of an exported program, and of the list of its weights; a node has some 1,500 characters."""
 EXPORT_VALUES = 2_000_000
 """Values in such a graph; a node has some 60."""
+EXPORT_DEPTH = 32
+"""Graphs within graphs: what runs without gradients, or on a condition."""
 
 MODULES = 1_000_000
 """Modules in the tree of a pickled one; each place where a shared one stands counts."""
