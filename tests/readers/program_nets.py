@@ -155,7 +155,7 @@ class Masked(Computed):
 
 class Scaled(Computed):
     def forward(self, images: Tensor) -> Tensor:
-        return functional.conv2d(images, self.weight * self.scale, self.bias, groups=self.groups)
+        return functional.conv2d(images, (self.weight * self.scale).reshape(8, 2, 3, 3), self.bias, groups=self.groups)
 
 
 class Equalised(Computed):
@@ -191,7 +191,7 @@ class Unchanged(nn.Module):
         self.short = nn.Parameter(torch.randn(8, 2, 3, 3).bfloat16())
 
     def forward(self, images: Tensor) -> Tensor:
-        images = functional.conv2d(images, self.whole.detach().clone().contiguous())
+        images = functional.conv2d(images, self.whole.detach().clone().contiguous().type_as(images))
         return functional.conv2d(images, self.short.to(torch.float32), groups=2)
 
 

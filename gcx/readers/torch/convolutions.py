@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_CONVOLUTION = re.compile(r"conv[123]d")
+_PLAIN = re.compile(r"conv[123]d")
 _TRANSPOSED = re.compile(r"conv_transpose[123]d")
 
 
@@ -46,7 +46,7 @@ def operator(name: str) -> Operator | None:
     Operator(groups=6, transposed=True, transposed_at=None, weight=1, bias=2)
     >>> operator("convert")
     """
-    if _CONVOLUTION.fullmatch(name):
+    if _PLAIN.fullmatch(name):
         return Operator(6)
     if _TRANSPOSED.fullmatch(name):
         return Operator(6, True)

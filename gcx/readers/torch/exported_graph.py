@@ -28,9 +28,9 @@ from gcx.readers.torch.values import PerChannel, PerTensor, Tensor
 from gcx.readers.torch.weight_parts import MOST_PARTS
 
 _OPERATOR = re.compile(r"torch\.ops\.aten\.(\w+)\.\w+")
-_AS_IT_IS = re.compile(r"to|_to_copy|detach_?|alias|clone|contiguous|lift_fresh(?:_copy)?")
+_AS_IT_IS = re.compile(r"to|_to_copy|type_as|detach_?|alias|clone|contiguous|lift_fresh(?:_copy)?")
 """What hands on the weight that it is given, as it is or in another precision."""
-_VIEWS = re.compile(r"_?(?:unsafe_)?view|_?reshape(?:_alias)?|expand|slice|narrow|(?:un)?squeeze")
+_VIEWS = re.compile(r"_?(?:unsafe_)?view|_?reshape(?:_alias|_as)?|expand(?:_as)?|slice|narrow|(?:un)?squeeze")
 """What does so where the first two axes stay as they are: then every kernel does."""
 _DEQUANTISES = re.compile(r"torch\.ops\.quantized_decomposed\.dequantize_per_(tensor|channel)\.default")
 _RUNS_GRAPHS = re.compile(
@@ -155,22 +155,22 @@ class Program:
         sizes: Mapping[str, Any],
     ) -> _Value | None:
         """What a node makes; None where that depends on the program's input, or on many weights."""
+        called = _OPERATOR.fullmatch(target)
+        operator_name = called[1] if called else target
+        weight = known.get(named(given.get("input") or given.get("self")))
+        if called and weight and _AS_IT_IS.fullmatch(operator_name):
+            return weight
         names = [name for argument in given.values() for name in operands(argument) if name]
         if any(name not in known for name in names):
             return None
-        held = [known[name] for name in names]
-        called = _OPERATOR.fullmatch(target)
-        if called and len(held) == 1 and len(results) == 1:
-            if _AS_IT_IS.fullmatch(called[1]):
-                return held[0]
-            if _VIEWS.fullmatch(called[1]) and _keeps_kernels(sizes.get(names[0]), sizes.get(results[0])):
-                return held[0]
-        weight = known.get(named(given.get("input")))
+        if called and weight and _VIEWS.fullmatch(operator_name) and len(results) == 1:
+            same = _keeps_kernels(sizes.get(names[0]), sizes.get(results[0]))
+            return weight if weight.by or same else _Value(weight.made_of, operator_name)
         dequantised = weight is not None and weight.by is None and _DEQUANTISES.fullmatch(target)
         if weight is not None and dequantised and self._quantise(weight.made_of[0], given, known):
             return weight
-        made_of = dict.fromkeys(part for value in held for part in value.made_of)
-        return _Value(tuple(made_of), called[1] if called else target) if len(made_of) <= MOST_PARTS else None
+        made_of = dict.fromkeys(part for name in names for part in known[name].made_of)
+        return _Value(tuple(made_of), operator_name) if len(made_of) <= MOST_PARTS else None
 
     def _quantise(self, name: str, given: Mapping[str, Any], known: Mapping[str, _Value]) -> bool:
         """Note how a weight's integers become numbers; False where that is not understood."""

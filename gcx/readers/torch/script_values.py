@@ -21,8 +21,12 @@ _COUNTED = 16
 
 _TOKEN = re.compile(r'\s*+("(?:[^"\\]|\\.)*+"|[^\W\d]\w*+|[0-9][\w.]*+(?:(?<=e)[-+][0-9]++)?|\S)')
 _CONSTANT = re.compile(r"c([0-9]{1,9})")
-_AS_IT_IS = frozenset({"to", "contiguous", "detach", "alias", "clone", "float", "half", "double", "bfloat16"})
+_AS_IT_IS = re.compile(
+    r"to|type_as|contiguous|detach_?|alias|clone|float|half|double|bfloat16|_autocast_to_(?:reduced|full)_precision"
+)
 """Functions that hand on their first argument as it is, or in another precision."""
+_VIEWS = re.compile(r"view(?:_as)?|reshape(?:_as)?|expand(?:_as)?|slice|narrow|squeeze|unsqueeze")
+"""Those of which it is not said what they do to a weight that another has made."""
 _CASTS = frozenset({"unchecked_cast", "annotate"})
 """Those that hand on their second, the first being a type."""
 _HOMES = ("torch", "ops", "__torch__")
@@ -228,8 +232,10 @@ def _one_of(value: Value) -> Value | None:
 
 
 def _called(arguments: list[Value | None], name: str) -> Value | None:
-    if name in _AS_IT_IS and arguments:
+    if _AS_IT_IS.fullmatch(name) and arguments:
         return arguments[0]
+    if _VIEWS.fullmatch(name) and arguments and arguments[0] and arguments[0].by:
+        return _together(arguments, arguments[0].by)
     if name in _CASTS and len(arguments) == 2:
         return arguments[1]
     if name == "size" and arguments:
