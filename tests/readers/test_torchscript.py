@@ -271,6 +271,14 @@ def test_a_constant_takes_no_name_of_a_module(watched):
     assert [spec.groups for spec in checkpoint.convs.values()] == [2, 4]
 
 
+def test_a_weight_that_is_computed_from_a_constant_is_not_measured_as_that(watched):
+    lines = code("w = torch.flip(CONSTANTS.c0, [2])", f"return {CONV.format(weight='w', groups=2)}")
+    numbers = Record("archive/constants/0", struct.pack("<4f", 1, 2, 3, 4))
+    _, checkpoint = opened(program(lines, constants=(WEIGHT,), state={"weight": None}, more=(numbers,)), watched)
+    assert checkpoint.convs == {"CONSTANTS.c0": ConvSpec(2, False)}
+    assert "`flip`" in checkpoint.tensors["CONSTANTS.c0"].unreadable
+
+
 def test_a_tensor_that_is_left_out_is_named(watched):
     data = program(code(f"return {CONV.format(weight='self.kept', groups=2)}"), {"weight": WEIGHT, "kept": WEIGHT})
     _, checkpoint = opened(data, watched)

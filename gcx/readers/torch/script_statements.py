@@ -112,6 +112,10 @@ class Program:
             found = self.modules.at(module, place)
             if type(found) is Tensor and isinstance(place, tuple):
                 yield self.modules.name(prefix, ".".join(place))
+            elif type(found) is Tensor:
+                name = self.modules.name(f"{self._home}.c{place}")
+                self.modules.tensors[name] = found
+                yield name
             elif type(found) is Placeholder and isinstance(place, tuple):
                 held = self.modules.attributes(found)
                 self.modules.work.look(len(held))

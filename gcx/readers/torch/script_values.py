@@ -16,7 +16,7 @@ LONGEST = 1000
 """Characters of an expression that is looked into; one that makes a weight is shorter."""
 _DEEPEST = 64
 """Brackets and assignments between a weight and where it is kept."""
-_COUNTED = 16
+_COUNTED = 4
 """Characters that count as one statement, since looking into them takes its time."""
 
 _TOKEN = re.compile(r'\s*+("(?:[^"\\]|\\.)*+"|[^\W\d]\w*+|[0-9][\w.]*+(?:(?<=e)[-+][0-9]++)?|\S)')
