@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import prod
 
-from gcx.checkpoint import Checkpoint, TensorRef
+from gcx.checkpoint import Checkpoint, ConvSpec, TensorRef
 from gcx.conv_layer import ConvLayer
 from gcx.errors import CheckpointError, UsageError
 from gcx.extract import ConvWeight, find_convolutions
@@ -67,7 +67,8 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
     names = tuple(conv.name for conv in found.convs)
     declared, notes, unmatched = _declared(settings.groups, names)
     try:
-        resolutions = resolve_groups(shapes, recorded=checkpoint.convs, declared=declared, ordered=checkpoint.ordered)
+        recorded = _by_layer(found.convs, checkpoint.convs)
+        resolutions = resolve_groups(shapes, recorded=recorded, declared=declared, ordered=checkpoint.ordered)
     except UsageError as error:
         raise error.located(path=checkpoint.path) from error
     layers = tuple(_conv_layers(found.convs, tensors, resolutions))
@@ -90,6 +91,12 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
         names=names,
         consumers=consumer_groups(layers) if checkpoint.ordered else {},
     )
+
+
+def _by_layer(convs: Iterable[ConvWeight], recorded: Mapping[str, ConvSpec]) -> dict[str, ConvSpec]:
+    """What is recorded, also by the names of the layers where it is recorded by those of their weights."""
+    named = {conv.name: recorded[conv.tensor] for conv in convs if conv.tensor in recorded}
+    return {**recorded, **named}
 
 
 def check_globs(assemblies: Sequence[Assembly]) -> None:

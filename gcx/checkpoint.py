@@ -68,7 +68,8 @@ class Checkpoint:
     tensors: Mapping[str, TensorRef]
     """By shown name, in file order."""
     convs: Mapping[str, ConvSpec] = field(default_factory=dict)
-    """By module name: the convolutions that the file itself states, where the format can."""
+    """The convolutions that the file itself states, where the format can: by the name of the weight, as it is once its
+    parts are put together, or by that of its module."""
     notes: tuple[str, ...] = ()
     """What was chosen on the way, e.g. "weights from 'params'; the file also holds 'params_ema'"."""
     close: Callable[[], None] = field(default=_nothing, repr=False, compare=False)

@@ -76,7 +76,8 @@ def find_convolutions(shapes: Mapping[str, tuple[int, ...]], recorded: Collectio
 
     Args:
         shapes: tensor name to shape, in file order.
-        recorded: modules that the file itself states to be convolutions; they always are.
+        recorded: modules and tensors that the file itself states to be convolutions; they always are. Where it names
+            a tensor of a module, the module's name says nothing about its others.
 
     Returns:
         The weights, and the other tensors of rank >= 3 with the reason why they are none. A weight with an axis of
@@ -88,6 +89,7 @@ def find_convolutions(shapes: Mapping[str, tuple[int, ...]], recorded: Collectio
     """
     convs: dict[str, ConvWeight] = {}
     left_out: list[LeftOut] = []
+    named = {split_tensor_name(tensor)[0] for tensor in recorded if tensor in shapes}
     for tensor, shape in shapes.items():
         if len(shape) < 3:
             continue
@@ -95,7 +97,8 @@ def find_convolutions(shapes: Mapping[str, tuple[int, ...]], recorded: Collectio
         name = module or tensor
         part = part_of_weight(tensor, shapes)
         reason = None
-        if tensor not in recorded and (name not in recorded or parameter not in _WEIGHT_WORDS):
+        stated = name in recorded and module not in named and parameter in _WEIGHT_WORDS
+        if tensor not in recorded and not stated:
             reason = _why_not(tensor, parameter, part, shapes)
         if reason is None and name in convs:
             name = tensor

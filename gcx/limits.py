@@ -30,6 +30,8 @@ EXPORT_JSON = 64 * MIB
 """Length of the graph of an exported program, and of the list of its weights; a node has some 1,500 characters."""
 EXPORT_VALUES = 2_000_000
 """Values in such a graph; a node has some 60."""
+EXPORT_DEPTH = 32
+"""Graphs within graphs: what runs without gradients, or on a condition."""
 
 MODULES = 1_000_000
 """Modules in the tree of a pickled one; each place where a shared one stands counts."""
@@ -59,6 +61,10 @@ ZIP_DIRECTORY = 256 * MIB
 INFLATE_RATIO = 20
 INFLATE_SLACK = 64 * MIB
 """A zip may inflate to INFLATE_RATIO x its size + INFLATE_SLACK in all (torch itself never compresses)."""
+INFLATE_TIMES = 16
+INFLATE_AGAIN = 4096 * MIB
+"""Records that are packed may be inflated over and over, one being held at a time, to INFLATE_TIMES x what they inflate
+to + INFLATE_AGAIN bytes; a hundred weights that lie in two of 32 MB in turn take some 3,000 MiB."""
 SAFETENSORS_HEADER = 100_000_000
 """Length of a safetensors header, the format's own bound."""
 INDEX_BYTES = 100 * MIB

@@ -109,3 +109,11 @@ def test_file_order():
 def test_split_tensor_name():
     assert split_tensor_name("weight") == ("", "weight")
     assert split_tensor_name("parametrizations.weight.original1") == ("", "original1")
+
+
+def test_where_a_tensor_of_a_module_is_recorded_the_module_says_nothing_of_the_others():
+    shapes = {"a.kernel": (40, 512, 256), "a.weight": (8, 512, 200)}
+    assert names(shapes, {"a"}) == ["a", "a.weight"]
+    assert names(shapes, {"a.weight"}) == ["a"]
+    assert names(shapes, {"a", "a.weight"}) == ["a"]
+    assert find_convolutions(shapes, {"a", "a.weight"}).convs[0].tensor == "a.weight"

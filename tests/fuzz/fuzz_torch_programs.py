@@ -24,8 +24,10 @@ CODE = b"""class Net(Module):
   c : __torch__.C
   def forward(self: __torch__.Net,
     x: Tensor) -> Tensor:
-    w = self.weight
-    _0 = torch.conv2d(x, w, None, [1, 1], [0, 0], [1, 1], 2)
+    w = torch.mul(torch.to(self.weight, 5), getattr(self.c, "weight"))
+    g, h = torch.split((w), -1)
+    _0 = torch.conv2d(x, w, None, [1, 1], [0, 0], [1, 1], (torch.size(self.weight))[0])
+    _1 = torch.conv2d(x, (self.c).forward(g, dtype=[1, 2]), None, [1, 1], [0, 0], [1, 1], 2)
     return torch.conv_transpose2d(_0, CONSTANTS.c0, None, [1, 1], [0, 0], [0, 0], 2)
 class C(Module):
   groups : Final[int] = 4
@@ -40,8 +42,35 @@ NODE = {
     ],
     "outputs": [{"as_tensor": {"name": "y"}}],
 }
+MADE = {
+    "target": "torch.ops.aten.mul.Tensor",
+    "inputs": [
+        {"name": "self", "arg": {"as_tensor": {"name": "p"}}},
+        {"name": "other", "arg": {"as_tensors": [{"name": "p"}]}},
+    ],
+    "outputs": [{"as_tensor": {"name": "p"}}],
+}
+WITHIN = {
+    "target": "torch.ops.higher_order.wrap_with_autocast",
+    "inputs": [
+        {
+            "name": "",
+            "arg": {
+                "as_graph": {
+                    "graph": {
+                        "inputs": [{"as_tensor": {"name": "p"}}],
+                        "nodes": [NODE, MADE],
+                        "outputs": [{"as_tensor": {"name": "p"}}],
+                    }
+                }
+            },
+        },
+        {"name": "", "arg": {"as_tensor": {"name": "p"}}},
+    ],
+    "outputs": [{"as_tensor": {"name": "p"}}],
+}
 SPEC = {"parameter": {"arg": {"name": "p"}, "parameter_name": "c.weight"}}
-GRAPH = {"graph_module": {"graph": {"nodes": [NODE]}, "signature": {"input_specs": [SPEC]}}}
+GRAPH = {"graph_module": {"graph": {"nodes": [NODE, WITHIN, MADE, NODE]}, "signature": {"input_specs": [SPEC]}}}
 META = {
     "dtype": 7,
     "sizes": [{"as_int": size} for size in (4, 1, 1, 1)],
@@ -85,6 +114,7 @@ TOKENS = [
     *WORDS,
     *(b"torch.conv2d(", b"CONSTANTS.c0", b"self.weight", b"Final[int] = ", b"class ", b"  def f(s,\n", b"    w = "),
     *(b'{"as_int": 3}', b'"groups"', b'"nodes"', b"torch.ops.aten.convolution.default", b"[[[[", b"null", b"1e999"),
+    *(b"torch.ops.aten.view.default", b'"as_graph"', b'"as_sym_int"', b"getattr(", b"(self).", b"torch.mul(", b")["),
 ]
 
 

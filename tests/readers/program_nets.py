@@ -49,15 +49,15 @@ class Net(nn.Module):
 
 
 SPECS = {
-    "stem": ConvSpec(1, False),
-    "round": ConvSpec(4, False),
-    "blocks.0.conv": ConvSpec(2, False),
-    "blocks.1.conv": ConvSpec(8, False),
-    "up": ConvSpec(2, True),
-    "line": ConvSpec(3, False),
-    "again": ConvSpec(3, False),
+    "stem.weight": ConvSpec(1, False),
+    "round.weight": ConvSpec(4, False),
+    "blocks.0.conv.weight": ConvSpec(2, False),
+    "blocks.1.conv.weight": ConvSpec(8, False),
+    "up.weight": ConvSpec(2, True),
+    "line.weight": ConvSpec(3, False),
+    "again.weight": ConvSpec(3, False),
     "free": ConvSpec(2, False),
-    "cube": ConvSpec(1, False),
+    "cube.weight": ConvSpec(1, False),
 }
 INPUT = (1, 3, 8, 8)
 
@@ -103,6 +103,121 @@ def exported_of_old(module: nn.Module, images: Tensor | None = None) -> bytes:
         archive.writestr("serialized_example_inputs.pt", made.example_inputs)
         archive.writestr("version", "8.0")
     return file.getvalue()
+
+
+class Gained(nn.Module):
+    """A convolution whose module keeps other tensors of four axes before the weight, or two weights."""
+
+    def __init__(self, first: str, second: bool):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(8, 1, 1, 1)) if first == "gain" else None
+        self.pos = nn.Parameter(torch.ones(1, 4, 8, 8)) if first == "pos" else None
+        self.kernel = nn.Parameter(torch.randn(4, 2, 3, 3)) if second else None
+        self.weight = nn.Parameter(torch.randn(8, 2, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(8))
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.pos is not None:
+            images = images + self.pos
+        if self.kernel is not None:
+            images = functional.conv2d(images, self.kernel, padding=1, groups=2)
+        made = functional.conv2d(images, self.weight, self.bias, groups=2)
+        if self.gain is not None:
+            made = made * self.gain.view(1, -1, 1, 1)
+        return made
+
+
+def gained(first: str, *, second: bool = False) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 1), Gained(first, second)).eval()
+
+
+class Computed(nn.Conv2d):
+    """A convolution that computes its weight from the one it keeps."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 8, 3, groups=2)
+        self.register_buffer("mask", (torch.rand(8, 2, 3, 3) > 0.5).float())
+        self.scale = nn.Parameter(torch.rand(8, 1, 1, 1))
+
+
+class Standardised(Computed):
+    def forward(self, images: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(self.weight, dim=[1, 2, 3], keepdim=True)
+        weight = (self.weight - mean) / torch.sqrt(variance + 1e-5)
+        return functional.conv2d(images, weight, self.bias, groups=self.groups)
+
+
+class Masked(Computed):
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.conv2d(images, self.weight * self.mask, self.bias, groups=self.groups)
+
+
+class Scaled(Computed):
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.conv2d(images, (self.weight * self.scale).reshape(8, 2, 3, 3), self.bias, groups=self.groups)
+
+
+class Equalised(Computed):
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.conv2d(images, self.weight * 0.3, self.bias, groups=self.groups)
+
+
+class Flipped(Computed):
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.conv2d(images, self.weight.flip([2, 3]), self.bias, groups=self.groups)
+
+
+class HandedOn(Computed):
+    def forward(self, images: Tensor) -> Tensor:
+        return self._conv_forward(images, self.weight * 2, self.bias)
+
+
+COMPUTED = {Standardised: "div", Masked: "mul", Scaled: "mul", Equalised: "mul", Flipped: "flip", HandedOn: "mul"}
+"""To each the function that makes the weight in the end."""
+
+
+def computed(kind: type[Computed]) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 1), kind()).eval()
+
+
+class Unchanged(nn.Module):
+    """Weights in another precision, or seen in another way that leaves them as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole = nn.Parameter(torch.randn(4, 3, 3, 3))
+        self.short = nn.Parameter(torch.randn(8, 2, 3, 3).bfloat16())
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = functional.conv2d(images, self.whole.detach().clone().contiguous().type_as(images))
+        return functional.conv2d(images, self.short.to(torch.float32), groups=2)
+
+
+class Tied(nn.Module):
+    """An autoencoder that decodes with the weight that it encodes with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Conv2d(3, 8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.conv_transpose2d(self.encoder(images), self.encoder.weight)
+
+
+def trained_quantised() -> nn.Module:
+    """Two convolutions, the first in two groups, made ready for quantisation-aware training by FX."""
+    from torch.ao.quantization import get_default_qat_qconfig_mapping, quantize_fx
+
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.Conv2d(8, 8, 3)).train()
+        images = torch.randn(2, 4, 12, 12)
+        made = quantize_fx.prepare_qat_fx(net, get_default_qat_qconfig_mapping("fbgemm"), (images,))
+        made(images)
+    return made.eval()
 
 
 def parametrised(kind: str) -> nn.Module:

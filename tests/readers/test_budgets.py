@@ -219,3 +219,17 @@ def test_numbers_beyond_any_memory(kind, watched):
 def test_a_long_list_of_sizes_is_not_looked_through(watched):
     sizes = b"](" + b"K\x01" * 100_000 + b"e"
     assert "limit RANK" in refused(zip_file({"w": tensor(size=Raw(sizes))}), watched)
+
+
+def in_turn(count: int) -> bytes:
+    """Weights that lie in two packed storages in turn, so that each read inflates one again."""
+    weights = {f"c{k}": tensor(storage(256, str(k % 2)), 4 * k, (4, 1, 1, 1), (1, 1, 1, 1)) for k in range(count)}
+    kept = [one for one in records(pickled(weights)) if "data/" not in one.name]
+    return zip_bytes([*kept, *(Record(f"archive/data/{key}", bytes(1024), method=8) for key in "01")])
+
+
+def test_a_record_is_inflated_only_so_often(monkeypatch, watched):
+    monkeypatch.setattr(archive_module, "INFLATE_TIMES", 1)
+    monkeypatch.setattr(archive_module, "INFLATE_AGAIN", 3 * 1024)
+    assert len(opened(in_turn(5), watched)[0]) == 5
+    assert "INFLATE_AGAIN" in refused(in_turn(6), watched)

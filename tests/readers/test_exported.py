@@ -19,11 +19,24 @@ import gcx
 from gcx.checkpoint import ConvSpec
 from gcx.errors import GcxError, LimitError, UsageError
 from gcx.readers.torch import exported as exported_module
-from gcx.readers.torch import exported_graph
+from gcx.readers.torch import exported_json
 
 torch = pytest.importorskip("torch")
 
-from readers.program_nets import PARAMETRISED, SPECS, exported, exported_of_old, net, parametrised  # noqa: E402
+from readers.program_nets import (  # noqa: E402
+    COMPUTED,
+    PARAMETRISED,
+    SPECS,
+    Tied,
+    Unchanged,
+    computed,
+    exported,
+    exported_of_old,
+    gained,
+    net,
+    parametrised,
+    trained_quantised,
+)
 from torch import nn  # noqa: E402
 
 
@@ -81,6 +94,136 @@ def test_groups_of_weights_that_are_computed_are_recorded_too(kind, tmp_path):
         assert one.within.mean_r2 == pytest.approx(other.within.mean_r2, rel=1e-6)
 
 
+@pytest.mark.parametrize("first", ["gain", "pos"])
+@pytest.mark.parametrize("second", [False, True])
+def test_a_weight_is_found_wherever_it_stands_in_its_module(first, second, tmp_path):
+    (tmp_path / "net.pt2").write_bytes(exported(gained(first, second=second)))
+    layers = gcx.layers(str(tmp_path / "net.pt2")).models[0].layers
+    expected = [("0", 1), *([("1", 2), ("1.weight", 2)] if second else [("1", 2)])]
+    assert [(layer.name, layer.groups) for layer in layers] == expected
+    assert {layer.groups_from for layer in layers} == {"recorded"}
+
+
+@pytest.mark.parametrize("decomposed", [False, True])
+@pytest.mark.parametrize("kind", COMPUTED)
+def test_a_weight_that_is_computed_is_not_measured_as_what_it_is_made_of(kind, decomposed, tmp_path):
+    (tmp_path / "net.pt2").write_bytes(exported(computed(kind), decomposed=decomposed))
+    listed = gcx.layers(str(tmp_path / "net.pt2")).models[0].layers[1]
+    assert (listed.name, listed.groups, listed.groups_from) == ("1", 2, "recorded")
+    left = gcx.correlate(str(tmp_path / "net.pt2")).models[0].layers[1]
+    assert left.status == "skipped"
+    assert f"`{COMPUTED[kind]}`" in left.reason
+
+
+@pytest.mark.parametrize("decomposed", [False, True])
+def test_a_weight_in_another_precision_is_measured(decomposed, tmp_path):
+    (tmp_path / "net.pt2").write_bytes(exported(Unchanged().eval(), decomposed=decomposed))
+    measured = gcx.correlate(str(tmp_path / "net.pt2")).models[0].measured
+    assert [(one.name, one.groups, one.groups_from) for one in measured] == [
+        ("whole", 1, "recorded"),
+        ("short", 2, "recorded"),
+    ]
+
+
+def test_a_net_in_quantisation_aware_training_is_measured_as_it_computes(tmp_path):
+    module = trained_quantised()
+    (tmp_path / "net.pt2").write_bytes(exported(module, torch.randn(2, 4, 12, 12)))
+    torch.save(module.state_dict(), tmp_path / "state.pt")
+    measured = gcx.correlate(str(tmp_path / "net.pt2")).models[0].measured
+    state = gcx.correlate(str(tmp_path / "state.pt"), groups={"0": 2, "1": 1}).models[0].measured
+    assert [(one.groups, one.groups_from) for one in measured] == [(2, "recorded"), (1, "recorded")]
+    assert [(one.within, one.across) for one in measured] == [(one.within, one.across) for one in state]
+
+
+def test_a_weight_that_is_used_both_ways_keeps_its_groups(watched):
+    _, checkpoint = opened(exported(Tied().eval()), watched)
+    assert checkpoint.convs == {"encoder.weight": ConvSpec(1, False)}
+    assert any("used as convolution and as transposed convolution" in note for note in checkpoint.notes)
+
+
+class Within(nn.Module):
+    """A convolution in a graph of its own: without gradients, in another precision, or on a condition."""
+
+    def __init__(self, how: str):
+        super().__init__()
+        self.how = how
+        self.first, self.second = nn.Conv2d(4, 8, 3, groups=2), nn.Conv2d(4, 8, 3, groups=4)
+
+    def forward(self, images):
+        if self.how == "no_grad":
+            with torch.no_grad():
+                images = self.first(images)
+            return images + 1
+        if self.how == "weight made there":
+            with torch.no_grad():
+                weight = self.first.weight * 2
+            return nn.functional.conv2d(images, weight, groups=2)
+        if self.how == "autocast":
+            with torch.autocast("cpu", torch.bfloat16):
+                with torch.no_grad():
+                    images = self.first(images)
+                images = images + 1
+            return images.float()
+        return torch.cond(images.sum() > 0, lambda x: self.first(x), lambda x: self.second(x), (images,))
+
+
+WITHIN = [(how, strict) for how in ("no_grad", "autocast", "weight made there") for strict in (False, True)]
+
+
+@pytest.mark.parametrize(("how", "strict"), [*WITHIN, ("cond", True)])
+def test_graphs_within_the_graph_are_looked_through(how, strict, watched):
+    _, checkpoint = opened(exported(Within(how), torch.randn(1, 4, 9, 9), strict=strict), watched)
+    expected = {"first.weight": ConvSpec(2, False)}
+    assert checkpoint.convs == (expected | {"second.weight": ConvSpec(4, False)} if how == "cond" else expected)
+    computed = checkpoint.tensors["first.weight"].unreadable
+    assert ("`mul`" in computed) if how == "weight made there" else computed is None
+
+
+def nested(depth: int) -> dict:
+    """A graph in as many others, each of which hands it the weight."""
+    made = graph(node())["graph_module"]["graph"]
+    for _ in range(depth):
+        held = {"as_graph": {"name": "g", "graph": made | {"inputs": [{"as_tensor": {"name": "p_w"}}], "outputs": []}}}
+        inputs = [{"name": "", "arg": held}, {"name": "", "arg": {"as_tensor": {"name": "p_w"}}}]
+        made = {"nodes": [{"target": "torch.ops.higher_order.wrap_with_autocast", "inputs": inputs, "outputs": []}]}
+    return {"graph_module": graph()["graph_module"] | {"graph": made}}
+
+
+def test_graphs_within_graphs_end_somewhere(monkeypatch, watched):
+    monkeypatch.setattr("gcx.readers.torch.exported_graph.EXPORT_DEPTH", 3)
+    assert opened(archive(nested(3)), watched)[1].convs == {"c.weight": ConvSpec(2, False)}
+    assert "EXPORT_DEPTH" in refused(archive(nested(4)), watched)
+
+
+def test_what_runs_a_graph_in_an_unknown_way_hands_nothing_in(watched):
+    text = json.dumps(nested(1)).replace("wrap_with_autocast", "map_impl")
+    assert opened(archive(text.encode()), watched)[1].convs == {}
+
+
+def test_a_constant_does_not_take_the_name_of_a_weight(watched):
+    listed = json.dumps({"config": {"c.weight": weight(path_name="constant_0")}}).encode()
+    more = (
+        Record("net/data/constants/constant_0", struct.pack("<4f", 9, 9, 9, 9)),
+        Record("net/data/constants/model_constants_config.json", listed),
+    )
+    assert "'c.weight' stands in it twice" in refused(archive(more=more), watched)
+
+
+def test_json_names_nothing_twice_and_knows_no_nan(watched):
+    text = json.dumps(graph(node())).encode()
+    assert "names something twice" in refused(archive(text.replace(b'"graph": {', b'"graph": 1, "graph": {')), watched)
+    odd = text.replace(b'{"name": "input"', b'{"name": "\\":", "arg": {"as_float": NaN}}, {"name": "input"')
+    assert opened(archive(odd), watched)[1].convs == {"c.weight": ConvSpec(2, False)}
+
+
+def test_a_program_may_have_a_folder_in_its_name(watched):
+    with zipfile.ZipFile(io.BytesIO(archive())) as built:
+        renamed = {name.replace("/model", "/a/b").replace("/a/bs/", "/models/"): name for name in built.namelist()}
+        data = zip_bytes([Record(name, built.read(old)) for name, old in renamed.items()])
+        assert "net/models/a/b.json" in renamed
+    assert opened(data, watched)[1].convs == {"c.weight": ConvSpec(2, False)}
+
+
 def test_the_layout_up_to_torch_27(module, watched):
     data = exported_of_old(module)
     with warnings.catch_warnings():
@@ -123,7 +266,7 @@ OLD = ("serialized_exported_program.json", "serialized_state_dict.pt", "serializ
     [
         ({OLD[0]: b"{}"}, "'graph_module' is no object"),
         ({OLD[1]: None}, "'serialized_state_dict.pt' is missing"),
-        ({OLD[1]: b"no zip"}, "truncated"),
+        ({OLD[1]: b"no zip"}, "holds 'serialized_state_dict.pt', which is truncated"),
         ({OLD[1]: zip_file([1, 2])}, "no weights by name"),
         ({OLD[1]: zip_file({}), OLD[2]: zip_file({})}, "without weights"),
         ({OLD[1]: zip_file({"w": tensor(storage(400), size=(400,))})}, "bytes"),
@@ -225,7 +368,7 @@ def archive(program: object = None, config: object = None, *, data: bytes = stru
 def test_one_built_by_hand_is_read(watched):
     arrays, checkpoint = opened(archive(), watched)
     assert arrays["c.weight"].ravel().tolist() == [1, 2, 3, 4]
-    assert checkpoint.convs == {"c": ConvSpec(2, False)}
+    assert checkpoint.convs == {"c.weight": ConvSpec(2, False)}
 
 
 def test_big_endian_numbers_are_turned(watched):
@@ -269,7 +412,7 @@ def test_big_endian_numbers_are_turned(watched):
 )
 def test_groups_are_what_nodes_state(nodes, spec, watched):
     _, checkpoint = opened(archive(graph(*nodes)), watched)
-    assert checkpoint.convs == ({} if spec is None else {"c": spec})
+    assert checkpoint.convs == ({} if spec is None else {"c.weight": spec})
 
 
 @pytest.mark.parametrize(
@@ -326,8 +469,8 @@ def test_compiled_programs_are_refused_by_name(watched):
 @pytest.mark.parametrize(
     ("module", "limit", "most"),
     [
-        (exported_graph, "EXPORT_JSON", 100),
-        (exported_graph, "EXPORT_VALUES", 20),
+        (exported_json, "EXPORT_JSON", 100),
+        (exported_json, "EXPORT_VALUES", 20),
         (exported_module, "TENSORS", 0),
     ],
 )

@@ -1,5 +1,6 @@
 """TorchScript archives: the numbers of the state dict, groups where the code states them, nothing of it run."""
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,19 @@ from gcx.readers.torch.script_code import CodeReader
 
 torch = pytest.importorskip("torch")
 
-from readers.program_nets import PARAMETRISED, SPECS, net, parametrised, scripted  # noqa: E402
+from readers.program_nets import (  # noqa: E402
+    COMPUTED,
+    PARAMETRISED,
+    SPECS,
+    Tied,
+    Unchanged,
+    computed,
+    gained,
+    net,
+    parametrised,
+    scripted,
+    trained_quantised,
+)
 from readers.quantised_net import SPECS as QUANTISED  # noqa: E402
 from readers.quantised_net import quantised_net  # noqa: E402
 
@@ -33,7 +46,7 @@ def test_the_numbers_and_names_are_those_of_the_state_dict(how, watched):
     for name, array in arrays.items():
         assert array.tobytes() == state[name].numpy().tobytes()
         assert array.shape == tuple(state[name].shape)
-    convs = {name: SPECS[name] for name in SPECS if f"{name}.weight" in arrays or name in arrays}
+    convs = {name: spec for name, spec in SPECS.items() if name in arrays}
     assert checkpoint.convs == convs
 
 
@@ -42,13 +55,11 @@ def test_a_frozen_program_keeps_its_weights_as_constants(watched):
     arrays, checkpoint = opened(scripted(module, "freeze"), watched)
     weights = {array.tobytes() for name, array in arrays.items() if name.endswith(".weight")}
     for name, spec in SPECS.items():
-        weight = module.get_parameter(name if name == "free" else f"{name}.weight")
+        weight = module.get_parameter(name)
         if name.startswith("blocks"):  # freezing folds the norm into the weight before it
             continue
         assert weight.detach().numpy().tobytes() in weights
-        found = [
-            key for key in checkpoint.convs if arrays[f"{key}.weight"].tobytes() == weight.detach().numpy().tobytes()
-        ]
+        found = [key for key in checkpoint.convs if arrays[key].tobytes() == weight.detach().numpy().tobytes()]
         assert [checkpoint.convs[key] for key in found] == [spec] * len(found)
     assert sorted(spec.groups for spec in checkpoint.convs.values()) == [1, 1, 2, 2, 2, 3, 4, 8]
 
@@ -61,14 +72,14 @@ def test_quantised_layers_are_what_torch_dequantises(how, watched):
         expected = getattr(module, name).weight().dequantize().contiguous().numpy()
         assert arrays[f"{name}.weight"].tobytes() == expected.tobytes()
         assert "dequantised" in checkpoint.tensors[f"{name}.weight"].notes[0]
-    assert checkpoint.convs == QUANTISED
+    assert checkpoint.convs == {f"{name}.weight": spec for name, spec in QUANTISED.items()}
 
 
 def test_the_report_is_that_of_the_state_dict(tmp_path):
     module = net()
     (tmp_path / "net.pt").write_bytes(scripted(module))
     torch.save(module.state_dict(), tmp_path / "state.pt")
-    groups = {name: spec.groups for name, spec in SPECS.items()}
+    groups = {name.removesuffix(".weight"): spec.groups for name, spec in SPECS.items()}
     script_report = gcx.correlate(str(tmp_path / "net.pt"))
     state = gcx.correlate(
         str(tmp_path / "state.pt"), groups={k: v for k, v in groups.items() if k not in ("again", "free")}
@@ -83,17 +94,21 @@ def test_the_report_is_that_of_the_state_dict(tmp_path):
     assert compared >= 5
 
 
+WEIGHT = tensor(storage(4), size=(4, 1, 1, 1), stride=(1, 1, 1, 1))
+
+
 def program(
     code: str, state: dict | None = None, *, constants: object = (), cls: str = "Net", more: tuple = ()
 ) -> bytes:
     """An archive built by hand: one module with four numbers, its code as given."""
-    held = {"weight": tensor(storage(4), size=(4, 1, 1, 1), stride=(1, 1, 1, 1))} if state is None else state
+    held = {"weight": WEIGHT} if state is None else state
     found = records(pickled(Call(Ref("__torch__", cls), state=held)))
     return zip_bytes(
         [
             *found,
             Record("archive/constants.pkl", pickled(constants)),
             Record("archive/code/__torch__.py", code.encode()),
+            *more,
         ]
     )
 
@@ -118,6 +133,13 @@ TWICE = [f"_{count} = {CONV.format(weight='self.weight', groups=count)}" for cou
         (["w = self.weight", f"_0 = {CONV.format(weight='w', groups=2)}", "return _0"], ConvSpec(2, False)),
         (["g = 2", f"return {CONV.format(weight='self.weight', groups='g')}"], ConvSpec(2, False)),
         (["return torch.conv2d(x, self.weight)"], ConvSpec(1, False)),
+        ([f"return {CONV.format(weight='self.weight', groups='(torch.size(self.weight))[0]')}"], ConvSpec(4, False)),
+        ([f"return {CONV.format(weight='self.weight', groups='torch.size(self.weight, 0)')}"], ConvSpec(4, False)),
+        (['w = getattr(self, "weight")', f"return {CONV.format(weight='w', groups=2)}"], ConvSpec(2, False)),
+        ([f"return {CONV.format(weight='unchecked_cast(Tensor, (self.weight))', groups=2)}"], ConvSpec(2, False)),
+        ([f"return {CONV.format(weight='torch.to(self.weight, dtype=5)', groups=2)}"], ConvSpec(2, False)),
+        ([f"return {CONV.format(weight='torch.mul(self.weight, 2)', groups=2)}"], ConvSpec(2, False)),
+        (["w, v = torch.split(self.weight, 2)", f"_0 = {CONV.format(weight='w', groups=2)}"], ConvSpec(2, False)),
         (["return torch.conv_transpose2d(x, self.weight, None, [1, 1], [0, 0], [0, 0], 4)"], ConvSpec(4, True)),
         (
             ["return torch._convolution(x, self.weight, None, [1], [0], [1], True, [0], 2, False, False, True, True)"],
@@ -128,6 +150,12 @@ TWICE = [f"_{count} = {CONV.format(weight='self.weight', groups=count)}" for cou
         # What is not stated is not made up.
         ([f"return {CONV.format(weight='torch.mul(self.weight, x)', groups=2)}"], None),
         ([f"return {CONV.format(weight='self.other', groups=2)}"], None),
+        ([f"return {CONV.format(weight='x.foo(self.weight)', groups=2)}"], None),
+        ([f"return {CONV.format(weight='self.weight if x else x', groups=2)}"], None),
+        ([f"return {CONV.format(weight='torch.mul(self.weight, 2', groups=2)}"], None),
+        (["a = b", "b = a", f"return {CONV.format(weight='a', groups=2)}"], None),
+        (["w = self.weight", "w = x", f"return {CONV.format(weight='w', groups=2)}"], None),
+        ([f"return {CONV.format(weight='torch.detach(' * 99 + 'self.weight' + ')' * 99, groups=2)}"], None),
         (BRANCHES, ConvSpec(None, False)),
         (["return torch.convert2d(x, self.weight, None, [1, 1], [0, 0], [1, 1], 2)"], None),
         # What cannot be is not used.
@@ -161,6 +189,112 @@ def test_groups_of_weights_that_are_computed_are_recorded_too(kind, tmp_path):
         assert one.within.mean_r2 == pytest.approx(other.within.mean_r2, rel=1e-6)
 
 
+@pytest.mark.parametrize("how", ["script", "trace"])
+@pytest.mark.parametrize("first", ["gain", "pos"])
+@pytest.mark.parametrize("second", [False, True])
+def test_a_weight_is_found_wherever_it_stands_in_its_module(how, first, second, tmp_path):
+    (tmp_path / "net.pt").write_bytes(scripted(gained(first, second=second), how))
+    layers = gcx.layers(str(tmp_path / "net.pt")).models[0].layers
+    expected = [("0", 1), *([("1", 2), ("1.weight", 2)] if second else [("1", 2)])]
+    assert [(layer.name, layer.groups) for layer in layers] == expected
+    assert {layer.groups_from for layer in layers} == {"recorded"}
+
+
+@pytest.mark.parametrize("form", ["script", "trace"])
+@pytest.mark.parametrize("kind", COMPUTED)
+def test_a_weight_that_is_computed_is_not_measured_as_what_it_is_made_of(form, kind, tmp_path):
+    (tmp_path / "net.pt").write_bytes(scripted(computed(kind), form))
+    listed = gcx.layers(str(tmp_path / "net.pt")).models[0].layers[1]
+    assert (listed.name, listed.groups, listed.groups_from) == ("1", 2, "recorded")
+    left = gcx.correlate(str(tmp_path / "net.pt")).models[0].layers[1]
+    assert left.status == "skipped"
+    assert f"`{COMPUTED[kind]}`" in left.reason
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_a_weight_in_another_precision_is_measured(how, tmp_path):
+    (tmp_path / "net.pt").write_bytes(scripted(Unchanged().eval(), how))
+    measured = gcx.correlate(str(tmp_path / "net.pt")).models[0].measured
+    assert [(one.name, one.groups, one.groups_from) for one in measured] == [
+        ("whole", 1, "recorded"),
+        ("short", 2, "recorded"),
+    ]
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_a_net_in_quantisation_aware_training_is_measured_as_it_computes(how, tmp_path):
+    module = trained_quantised()
+    (tmp_path / "net.pt").write_bytes(scripted(module, how, torch.randn(2, 4, 12, 12)))
+    torch.save(module.state_dict(), tmp_path / "state.pt")
+    measured = gcx.correlate(str(tmp_path / "net.pt")).models[0].measured
+    state = gcx.correlate(str(tmp_path / "state.pt"), groups={"0": 2, "1": 1}).models[0].measured
+    assert [(one.groups, one.groups_from) for one in measured] == [(2, "recorded"), (1, "recorded")]
+    assert [(one.within, one.across) for one in measured] == [(one.within, one.across) for one in state]
+
+
+@pytest.mark.parametrize("how", ["script", "trace", "freeze"])
+def test_a_weight_that_is_used_both_ways_keeps_its_groups(how, watched):
+    _, checkpoint = opened(scripted(Tied().eval(), how), watched)
+    assert list(checkpoint.convs.values()) == [ConvSpec(1, False)]
+    assert any("used as convolution and as transposed convolution" in note for note in checkpoint.notes)
+
+
+def test_weights_that_torch_does_not_save_are_missed_aloud(watched):
+    line = "torch.conv2d(x, {0}, {0}, [1, 1], [0, 0], [1, 1], 1)"
+    gone = ["w = ops.prim.ConstantMKLDNNTensor()", f"x0 = {line.format('w')}", f"x1 = {line.format('w')} "]
+    _, checkpoint = opened(program(code(*gone)), watched)
+    assert any("1 convolution without weights" in note for note in checkpoint.notes)
+    gone[1:] = [line.format("ops.prim.ConstantMKLDNNTensor()"), f"return {line.format('w')}"]
+    _, checkpoint = opened(program(code(*gone)), watched)
+    assert any("2 convolutions without weights" in note for note in checkpoint.notes)
+    assert "optimize_for_inference" in refused(program(code(*gone), {}), watched)
+
+
+class Constants(torch.nn.Module):
+    """A child that is called as torch calls the constants of an archive, and a constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.CONSTANTS = torch.nn.Module()
+        self.CONSTANTS.c0 = torch.nn.Conv2d(4, 4, 3, groups=2)
+        self.kept = torch.randn(4, 1, 3, 3)
+
+    def forward(self, images):
+        return torch.nn.functional.conv2d(self.CONSTANTS.c0(images), self.kept, groups=4)
+
+
+def test_a_constant_takes_no_name_of_a_module(watched):
+    module = Constants()
+    arrays, checkpoint = opened(scripted(module, "trace", torch.randn(1, 4, 9, 9)), watched)
+    assert arrays["CONSTANTS.c0.weight"].tobytes() == module.CONSTANTS.c0.weight.detach().numpy().tobytes()
+    assert arrays["CONSTANTS_.c0.weight"].tobytes() == module.kept.numpy().tobytes()
+    assert [spec.groups for spec in checkpoint.convs.values()] == [2, 4]
+
+
+def test_a_weight_that_is_computed_from_a_constant_is_not_measured_as_that(watched):
+    lines = code("w = torch.flip(CONSTANTS.c0, [2])", f"return {CONV.format(weight='w', groups=2)}")
+    numbers = Record("archive/constants/0", struct.pack("<4f", 1, 2, 3, 4))
+    _, checkpoint = opened(program(lines, constants=(WEIGHT,), state={"weight": None}, more=(numbers,)), watched)
+    assert checkpoint.convs == {"CONSTANTS.c0": ConvSpec(2, False)}
+    assert "`flip`" in checkpoint.tensors["CONSTANTS.c0"].unreadable
+
+
+def test_a_tensor_that_is_left_out_is_named(watched):
+    data = program(code(f"return {CONV.format(weight='self.kept', groups=2)}"), {"weight": WEIGHT, "kept": WEIGHT})
+    _, checkpoint = opened(data, watched)
+    assert "left out, since neither parameter nor buffer: kept" in checkpoint.notes
+
+
+def test_groups_that_only_a_run_decides_are_said(watched):
+    _, checkpoint = opened(program(code(f"return {CONV.format(weight='self.weight', groups='g')}")), watched)
+    assert any("not known before the program runs: weight" in note for note in checkpoint.notes)
+
+
+def test_archives_of_old_torch_are_named(watched):
+    old = [Record("net/model.json", b"{}"), Record("net/attributes.pkl", pickled(())), Record("net/tensors/0", b"")]
+    assert "TorchScript archive of torch 1.3" in refused(zip_bytes(old), watched)
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
@@ -185,6 +319,32 @@ def test_a_module_that_contains_itself_is_refused(watched):
     assert "contains itself" in refused(data, watched)
 
 
+def test_a_long_way_to_a_weight_is_gone_once():
+    """A chain of names and the calls that go through it: looked into once, however many calls there are."""
+    chain = [f"a{k} = torch.to(a{k + 1}, 5)" for k in range(20)] + ["a20 = self.weight"]
+    calls = [", ".join([CONV.format(weight="a0", groups=2)] * 500)] * 20
+    reader = CodeReader()
+    found = dict(reader.read(code(*chain, *calls), "__torch__"))["__torch__.Net"]
+    assert [call.weight.place for call in found.calls] == [("weight",)]
+    assert reader.statements < 12_000
+
+
+def test_a_class_is_not_gone_through_for_each_of_its_modules(watched):
+    names = "".join(f'"p{k}", ' for k in range(20_000))
+    children = {f"m{k}": Call(Ref("__torch__", "C"), state={"p7": WEIGHT, "p3": WEIGHT}) for k in range(2_000)}
+    both = code("pass") + f"class C(Module):\n  __parameters__ = [{names}]\n  __buffers__ = []\n"
+    _, checkpoint = opened(program(both, {"weight": WEIGHT, **children}), watched)
+    assert list(checkpoint.tensors)[1:5] == ["m0.p3", "m0.p7", "m1.p3", "m1.p7"]
+
+
+def test_calls_of_a_class_count_for_each_of_its_modules(monkeypatch, watched):
+    monkeypatch.setattr("gcx.readers.torch.work.LOOKS", 50_000)
+    calls = "".join(f"    _{k} = {CONV.format(weight=f'self.q{k}.weight', groups=k)}\n" for k in range(300))
+    children = {f"m{k}": Call(Ref("__torch__", "C"), state={"weight": WEIGHT}) for k in range(300)}
+    both = code("pass") + "class C(Module):\n" + BODY + calls
+    assert "LOOKS" in refused_limit(program(both, {"weight": WEIGHT, **children}), watched)
+
+
 @pytest.mark.parametrize(
     ("limit", "most"),
     [
@@ -203,6 +363,16 @@ def refused_limit(data, watched) -> str:
     with watched(), pytest.raises(LimitError) as caught:
         gcx.readers.read_checkpoint("file.pt")
     return str(caught.value)
+
+
+@pytest.mark.parametrize(("numbers", "groups"), [(64, 2), (65, None)])
+def test_settings_are_not_looked_for_in_large_storages(numbers, groups, watched):
+    held = struct.pack(f"<{numbers}q", 2, *[1] * 8, 2, 0, *[0] * (numbers - 11))
+    state = ("2", [tensor(storage(numbers, "9", "LongStorage"), size=(11,), stride=(1,)), WEIGHT], [None])
+    packed = Call(Ref("__torch__.torch.classes.quantized", "Conv2dPackedParamsBase"), state=state)
+    data = program(code("pass"), {"p": packed}, more=(Record("archive/data/9", held),))
+    _, checkpoint = opened(data, watched)
+    assert [spec.groups for spec in checkpoint.convs.values()] == ([] if groups is None else [groups])
 
 
 def test_a_moving_average_is_not_there(tmp_path):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from gcx.errors import CheckpointError, LimitError
-from gcx.limits import INFLATE_RATIO, INFLATE_SLACK, ZIP_DIRECTORY, ZIP_ENTRIES
+from gcx.limits import INFLATE_AGAIN, INFLATE_RATIO, INFLATE_SLACK, INFLATE_TIMES, ZIP_DIRECTORY, ZIP_ENTRIES
 from gcx.readers.base import Source
 from gcx.readers.torch.values import CURE
 
@@ -70,6 +70,9 @@ class Archive:
         for entry in self.entries.values():
             self._check_local(entry)
         self._inflated: tuple[str, bytes] = ("", b"")
+        packed = sum(entry.size for entry in self.entries.values() if entry.method == _DEFLATED)
+        self._left = INFLATE_TIMES * packed + INFLATE_AGAIN
+        """Bytes that may still be inflated."""
 
     def _check_layout(self, begin: int) -> None:
         limit, total = begin, 0
@@ -111,6 +114,7 @@ class Archive:
 
         Raises:
             CheckpointError: not there, truncated, or not what was written.
+            LimitError: packed records were inflated too often.
         """
         entry = self.entry(name)
         length = entry.size - begin if length is None else length
@@ -160,6 +164,11 @@ class Archive:
         return crc
 
     def _inflate(self, entry: Entry) -> bytes:
+        self._left -= entry.size
+        if self._left < 0:
+            raise LimitError(
+                f"has packed records that are inflated over and over, limit INFLATE_AGAIN is {INFLATE_AGAIN} bytes"
+            )
         at = entry.data
         engine = zlib.decompressobj(-zlib.MAX_WBITS)
         parts: list[bytes] = []

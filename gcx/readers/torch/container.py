@@ -49,6 +49,8 @@ class Container:
     def values(self, wanted: dict[str, str]) -> dict[str, Any]:
         """The values of pickles by name; every other one in the archive is looked through as well.
 
+        Not the `.debug_pkl` beside the code of a program: no unpickler of Python's ever reads them.
+
         Args:
             wanted: to each pickle the folder under the top one where its storages are.
         """

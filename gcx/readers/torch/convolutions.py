@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_CONVOLUTION = re.compile(r"conv[123]d")
+_PLAIN = re.compile(r"conv[123]d")
 _TRANSPOSED = re.compile(r"conv_transpose[123]d")
 
 
@@ -16,20 +16,25 @@ _TRANSPOSED = re.compile(r"conv_transpose[123]d")
 class Operator:
     """Positions of arguments, counted from 0; the input is the first of all."""
 
-    groups: int
-    transposed: int | bool
-    """A position, or what it is whatever the arguments."""
+    groups: int | None
+    transposed: bool | None = False
+    """None where an argument says."""
+    transposed_at: int | None = None
     weight: int = 1
     bias: int | None = 2
 
 
+HANDED_ON = Operator(None)
+"""`_conv_forward`, a method of torch's own convolutions, to which `forward` hands the weight that it computed."""
+
 _BY_NAME = {
-    "_convolution": Operator(8, 6),
-    "convolution": Operator(8, 6),
-    "convolution_overrideable": Operator(8, 6),
-    "_convolution_mode": Operator(6, False),
-    "mkldnn_convolution": Operator(6, False),
-    "cudnn_convolution": Operator(5, False, bias=None),
+    "_conv_forward": HANDED_ON,
+    "_convolution": Operator(8, None, 6),
+    "convolution": Operator(8, None, 6),
+    "convolution_overrideable": Operator(8, None, 6),
+    "_convolution_mode": Operator(6),
+    "mkldnn_convolution": Operator(6),
+    "cudnn_convolution": Operator(5, bias=None),
     "cudnn_convolution_transpose": Operator(6, True, bias=None),
 }
 
@@ -38,11 +43,11 @@ def operator(name: str) -> Operator | None:
     """The convolution of this name; None where there is no such.
 
     >>> operator("conv_transpose2d")
-    Operator(groups=6, transposed=True, weight=1, bias=2)
+    Operator(groups=6, transposed=True, transposed_at=None, weight=1, bias=2)
     >>> operator("convert")
     """
-    if _CONVOLUTION.fullmatch(name):
-        return Operator(6, False)
+    if _PLAIN.fullmatch(name):
+        return Operator(6)
     if _TRANSPOSED.fullmatch(name):
         return Operator(6, True)
     return _BY_NAME.get(name)

@@ -21,8 +21,9 @@ from gcx.readers.names import no_moving_average, shown_names
 from gcx.readers.torch.archive import Archive
 from gcx.readers.torch.container import Container
 from gcx.readers.torch.dtypes import DTYPES
-from gcx.readers.torch.exported_graph import Program, json_object, parsed, refuse, whole_number
-from gcx.readers.torch.recorded import Recorded
+from gcx.readers.torch.exported_graph import Program
+from gcx.readers.torch.exported_json import json_object, parsed, refuse, whole_number
+from gcx.readers.torch.recorded import without
 from gcx.readers.torch.storages import ReadBytes, reference
 from gcx.readers.torch.tensors import item_bytes, strided
 from gcx.readers.torch.values import Dtype, Pairs, Storage, Tensor
@@ -30,7 +31,7 @@ from gcx.readers.torch.work import Work
 
 FORMAT = "exported program"
 
-_PROGRAM = re.compile(r"([^/]+)/models/([^/]+)\.json")
+_PROGRAM = re.compile(r"([^/]+)/models/(.+)\.json", re.DOTALL)
 _COMPILED = re.compile(r"([^/]+)/data/aotinductor/.+", re.DOTALL)
 _OLD_PROGRAM = "serialized_exported_program.json"
 _OLD_WEIGHTS = ("serialized_state_dict.pt", "serialized_constants.pt")
@@ -57,6 +58,8 @@ class _Weights:
     def add(self, name: str, tensor: Tensor) -> None:
         if len(self.tensors) >= TENSORS:
             raise LimitError(f"has more than {TENSORS} tensors, limit TENSORS")
+        if name in self.tensors:
+            refuse(f"'{printable(name, MESSAGE_LIMIT)}' stands in it twice, as weight and as constant")
         self.tensors[name] = tensor
 
     def home(self, tensor: Tensor) -> tuple[ReadBytes, bool]:
@@ -90,19 +93,17 @@ def read_exported(archive: Archive, options: ReadOptions) -> Checkpoint:
         raise CheckpointError("is an exported program without weights", cure="name one that has weights")
     if options.weights == "ema":
         raise no_moving_average()
-    recorded = Recorded(tensors)
-    for name, groups, transposed in program.convolutions():
-        recorded.state(name, groups, transposed)
+    recorded = program.recorded
     shown = shown_names(tensors)
     refs = {}
     for name, tensor in tensors.items():
         read, big_endian = weights.home(tensor)
-        refs[shown[name]] = reference(shown[name], tensor, read, big_endian=big_endian)
+        refs[name] = reference(shown[name], tensor, read, big_endian=big_endian)
     return Checkpoint(
         archive.source.path,
         FORMAT,
-        refs,
-        recorded.by_module(shown),
+        {shown[name]: ref for name, ref in without(refs, recorded.unreadable()).items()},
+        recorded.specs(shown),
         (_NOT_RUN, *archive.notes, *recorded.notes()),
         archive.source.close,
     )
@@ -172,8 +173,12 @@ def _old_weights(archive: Archive) -> _Weights:
         entry = archive.entry(name)
         if entry.size != entry.stored:
             refuse(f"'{name}' is compressed")
-        inner = Container(Archive(Section.of(archive.source, entry.data, entry.size)))
-        root = inner.root()
+        try:
+            inner = Container(Archive(Section.of(archive.source, entry.data, entry.size)))
+            root = inner.root()
+        except CheckpointError as error:
+            error.what = f"holds '{name}', which {error.what}"
+            raise
         if type(root) is not Pairs:
             refuse(f"'{name}' holds no weights by name")
         for weight, tensor in _apart(root.named(), name):

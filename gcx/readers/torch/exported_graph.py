@@ -5,27 +5,50 @@ Source: torch's `_export/serde/schema.py`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from math import prod
+from typing import Any
 
-from gcx.errors import MESSAGE_LIMIT, CheckpointError, LimitError, printable
-from gcx.limits import EXPORT_JSON, EXPORT_VALUES
-from gcx.readers.torch.archive import Archive
+from gcx.errors import LimitError
+from gcx.limits import EXPORT_DEPTH
 from gcx.readers.torch.convolutions import operator
-from gcx.readers.torch.tensors import HUGE
-from gcx.readers.torch.values import CURE, PerChannel, PerTensor, Tensor
+from gcx.readers.torch.exported_json import (
+    arguments,
+    inner_graph,
+    json_list,
+    json_object,
+    named,
+    operands,
+    whole_number,
+)
+from gcx.readers.torch.recorded import Recorded
+from gcx.readers.torch.values import PerChannel, PerTensor, Tensor
+from gcx.readers.torch.weight_parts import MOST_PARTS
 
 _OPERATOR = re.compile(r"torch\.ops\.aten\.(\w+)\.\w+")
-_SAME = re.compile(r"torch\.ops\.aten\.(?:to|_to_copy|detach|detach_|alias|clone|contiguous|lift_fresh_copy)\.\w+")
+_AS_IT_IS = re.compile(r"to|_to_copy|type_as|detach_?|alias|clone|contiguous|lift_fresh(?:_copy)?")
 """What hands on the weight that it is given, as it is or in another precision."""
+_VIEWS = re.compile(r"_?(?:unsafe_)?view|_?reshape(?:_alias|_as)?|expand(?:_as)?|slice|narrow|(?:un)?squeeze")
+"""What does so where the first two axes stay as they are: then every kernel does."""
 _DEQUANTISES = re.compile(r"torch\.ops\.quantized_decomposed\.dequantize_per_(tensor|channel)\.default")
-_NORMALISES = re.compile(r"torch\.ops\.aten\._weight_norm(?:_interface)?\.\w+")
-_SCALES = re.compile(r"torch\.ops\.aten\.(?:mul|div)\.Tensor")
-_PARTS = ("weight_v", "weight_orig", "original", "original1")
-"""Of a weight that is computed by weight norm, spectral norm or pruning, the part that has its shape."""
+_RUNS_GRAPHS = re.compile(
+    r"torch\.ops\.higher_order\.(?:wrap_with_set_grad_enabled|wrap_with_autocast|wrap_activation_checkpoint"
+    r"|tag_activation_checkpoint|invoke_subgraph|wrap|cond)"
+)
+"""What runs a graph, or one of several, on the last of its operands."""
 _INPUTS = (("parameter", "parameter_name"), ("buffer", "buffer_name"), ("tensor_constant", "tensor_constant_name"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A tensor of the graph that does not depend on the program's input."""
+
+    made_of: tuple[str, ...]
+    """Weights."""
+    by: str | None = None
+    """What computes it; None of a weight as it is kept."""
 
 
 class Program:
@@ -34,64 +57,127 @@ class Program:
     Args:
         graph: the value of the JSON.
         tensors: the weights by name; those that a node dequantises get their quantiser.
+
+    Raises:
+        CheckpointError: damaged.
+        LimitError: graphs in graphs beyond `EXPORT_DEPTH`.
     """
 
     def __init__(self, graph: Any, tensors: Mapping[str, Tensor]):
         module = json_object(graph, "graph_module")
-        self._signature, self._graph = json_object(module, "signature"), json_object(module, "graph")
+        self._signature, nodes = json_object(module, "signature"), json_object(module, "graph")
         self.tensors = tensors
+        inputs = [(name, kind, held) for kind, name, held in self._inputs()]
+        self.recorded = Recorded(tensors, {held for _, kind, held in inputs if kind == "parameter"})
+        self._run(nodes, {name: _Value((held,)) for name, _, held in inputs}, 0)
 
-    def convolutions(self) -> Iterator[tuple[str, int | None, bool | None]]:
-        """Name of a weight, groups, transposed, of every node that convolves with one; weights get their quantiser."""
-        named = dict(self._inputs())
-        for node in _list(self._graph, "nodes"):
-            target = node.get("target") if isinstance(node, dict) else None
-            if not isinstance(target, str):
-                continue
-            given = _arguments(node)
-            if handed_on := self._handed_on(target, given, named):
-                named.update(dict.fromkeys(map(_named, _list(node, "outputs")), handed_on))
-                continue
-            called = _OPERATOR.fullmatch(target)
-            known = operator(called[1]) if called else None
-            name = named.get(_named(given.get("weight"))) if known else None
-            if known is not None and name is not None:
-                transposed = known.transposed
-                if not isinstance(transposed, bool):
-                    transposed = given.get("transposed", {}).get("as_bool")
-                # An argument that has its default is left out: one group.
-                groups = whole_number(given["groups"]) if "groups" in given else 1
-                yield name, groups, transposed if isinstance(transposed, bool) else None
-
-    def _handed_on(self, target: str, given: Mapping[str, Any], named: Mapping[str, str]) -> str | None:
-        """The weight that a node gives on, as it is, dequantised or normalised; None of any other node."""
-        if _NORMALISES.fullmatch(target):
-            return named.get(_named(given.get("v")))
-        if _SCALES.fullmatch(target):
-            factors = (named.get(_named(given.get(key)), "") for key in ("self", "other"))
-            return next((name for name in factors if name.rpartition(".")[2] in _PARTS), None)
-        quantised = _DEQUANTISES.fullmatch(target)
-        if not quantised and not _SAME.fullmatch(target):
-            return None
-        name = named.get(_named(given.get("input") or given.get("self")))
-        return None if name is None or (quantised and not self._quantise(name, given, named)) else name
-
-    def _inputs(self) -> Iterator[tuple[str, str]]:
-        """The graph's name of each weight, and its own."""
-        for spec in _list(self._signature, "input_specs"):
+    def _inputs(self) -> Iterator[tuple[str, str, str]]:
+        """Kind of each weight, the graph's name for it, and its own."""
+        for spec in json_list(self._signature, "input_specs"):
             for kind, key in _INPUTS:
                 held = spec.get(kind) if isinstance(spec, dict) else None
                 if isinstance(held, dict) and isinstance(held.get(key), str) and held[key] in self.tensors:
                     argument = held.get("arg")
                     name = argument.get("name") if isinstance(argument, dict) else None
                     if isinstance(name, str):
-                        yield name, held[key]
+                        yield kind, name, held[key]
 
-    def _quantise(self, name: str, given: Mapping[str, Any], named: Mapping[str, str]) -> bool:
+    def _run(self, graph: Mapping[str, Any], known: dict[str, _Value], depth: int) -> None:
+        """Record what the nodes of one graph state, and those of the graphs in it.
+
+        Args:
+            graph: as the JSON has it.
+            known: the values of its inputs by name; those of its nodes are added.
+            depth: graphs around it.
+        """
+        if depth > EXPORT_DEPTH:
+            raise LimitError(f"has graphs within {depth} others, limit EXPORT_DEPTH is {EXPORT_DEPTH}")
+        sizes = graph.get("tensor_values")
+        for node in json_list(graph, "nodes"):
+            target = node.get("target") if isinstance(node, dict) else None
+            if not isinstance(target, str):
+                continue
+            given = arguments(node)
+            results = [name for result in node.get("outputs") or () for name in operands(result)]
+            if any(inner_graph(argument) for _, argument in given):
+                self._run_inner(target, [argument for _, argument in given], results, known, depth)
+                continue
+            by_name = dict(given)
+            self._convolution(target, by_name, known)
+            value = self._made(target, by_name, results, known, sizes if isinstance(sizes, dict) else {})
+            if value is not None:
+                known.update(dict.fromkeys(results, value))
+
+    def _run_inner(
+        self, target: str, given: list[dict[str, Any]], results: list[str], known: dict[str, _Value], depth: int
+    ) -> None:
+        """Record what graphs state that a node runs; what they give on is known where they agree."""
+        graphs = {place: graph for place, argument in enumerate(given) if (graph := inner_graph(argument)) is not None}
+        outer = [name for argument in given[max(graphs) + 1 :] for name in operands(argument)]
+        given_on: list[list[_Value | None]] = []
+        for graph in graphs.values():
+            inner: dict[str, _Value] = {}
+            names = [name for argument in json_list(graph, "inputs") for name in operands(argument)]
+            if _RUNS_GRAPHS.fullmatch(target) and 0 < len(names) <= len(outer):
+                inner = {
+                    name: known[held] for name, held in zip(names, outer[-len(names) :], strict=True) if held in known
+                }
+            self._run(graph, inner, depth + 1)
+            ends = [name for argument in json_list(graph, "outputs") for name in operands(argument)]
+            given_on.append([inner.get(name) for name in ends])
+        for name, *values in zip(results, *given_on, strict=False):
+            if values[0] is not None and all(value == values[0] for value in values):
+                known[name] = values[0]
+
+    def _convolution(self, target: str, given: Mapping[str, Any], known: Mapping[str, _Value]) -> None:
+        called = _OPERATOR.fullmatch(target)
+        found = operator(called[1]) if called else None
+        weight = known.get(named(given.get("weight")))
+        if found is None or weight is None:
+            return
+        transposed = found.transposed
+        if found.transposed_at is not None:
+            stated = given.get("transposed", {}).get("as_bool")
+            transposed = stated if isinstance(stated, bool) else None
+        # An argument that has its default is left out: one group.
+        groups = whole_number(given["groups"]) if "groups" in given else 1
+        if weight.by is None:
+            self.recorded.used(weight.made_of[0], groups, transposed)
+        else:
+            self.recorded.computed(weight.made_of, weight.by, groups, transposed)
+
+    def _made(
+        self,
+        target: str,
+        given: Mapping[str, Any],
+        results: list[str],
+        known: Mapping[str, _Value],
+        sizes: Mapping[str, Any],
+    ) -> _Value | None:
+        """What a node makes; None where that depends on the program's input, or on many weights."""
+        called = _OPERATOR.fullmatch(target)
+        operator_name = called[1] if called else target
+        weight = known.get(named(given.get("input") or given.get("self")))
+        if called and weight and _AS_IT_IS.fullmatch(operator_name):
+            return weight
+        names = [name for argument in given.values() for name in operands(argument) if name]
+        if any(name not in known for name in names):
+            return None
+        if called and weight and _VIEWS.fullmatch(operator_name) and len(results) == 1:
+            same = _keeps_kernels(sizes.get(names[0]), sizes.get(results[0]))
+            return weight if weight.by or same else _Value(weight.made_of, operator_name)
+        dequantised = weight is not None and weight.by is None and _DEQUANTISES.fullmatch(target)
+        if weight is not None and dequantised and self._quantise(weight.made_of[0], given, known):
+            return weight
+        made_of = dict.fromkeys(part for name in names for part in known[name].made_of)
+        return _Value(tuple(made_of), operator_name) if len(made_of) <= MOST_PARTS else None
+
+    def _quantise(self, name: str, given: Mapping[str, Any], known: Mapping[str, _Value]) -> bool:
         """Note how a weight's integers become numbers; False where that is not understood."""
         tensor = self.tensors[name]
         if "scales" in given:
-            parts = [self.tensors.get(named.get(_named(given.get(key)), "")) for key in ("scales", "zero_points")]
+            kept = [known.get(named(given.get(key))) for key in ("scales", "zero_points")]
+            parts = [self.tensors[value.made_of[0]] if value and value.by is None else None for value in kept]
             scales, zeros, axis = *parts, whole_number(given.get("axis"))
             if scales is None or zeros is None or axis is None or not axis < len(tensor.shape):
                 return False
@@ -111,65 +197,16 @@ class Program:
         return True
 
 
-def parsed(archive: Archive, name: str) -> Any:
-    """The value of a JSON record.
-
-    Raises:
-        CheckpointError: no JSON.
-        LimitError: longer, or with more values, than gcx allows.
-    """
-    entry = archive.entry(name)
-    if entry.size > EXPORT_JSON:
-        raise LimitError(f"has a graph of {entry.size} bytes, limit EXPORT_JSON is {EXPORT_JSON}")
-    data = archive.read(name)
-    values = sum(data.count(mark) for mark in (b",", b"[", b"{"))
-    if values > EXPORT_VALUES:
-        raise LimitError(f"has a graph of {values} values, limit EXPORT_VALUES is {EXPORT_VALUES}")
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        refuse(f"'{printable(name, MESSAGE_LIMIT)}' is no JSON, or is nested too deeply")
+def _keeps_kernels(before: Any, after: Any) -> bool:
+    """Whether two tensors, as the graph describes them, have the same first two axes and as many numbers."""
+    shapes = [_shape(before), _shape(after)]
+    if any(len(shape) < 2 for shape in shapes):
+        return False
+    return shapes[0][:2] == shapes[1][:2] and prod(shapes[0]) == prod(shapes[1])
 
 
-def refuse(what: str) -> NoReturn:
-    raise CheckpointError(f"is a damaged exported program: {what}", cure=CURE) from None
-
-
-def json_object(value: Any, key: str | None) -> dict[str, Any]:
-    """A JSON object, or that under a key of one."""
-    found = value if key is None else value.get(key) if isinstance(value, dict) else None
-    if not isinstance(found, dict):
-        refuse(f"its '{key}' is no object" if key else "it is no object")
-    return found
-
-
-def _list(value: Any, key: str) -> list[Any]:
-    found = value.get(key) if isinstance(value, dict) else None
-    if not isinstance(found, list):
-        refuse(f"its '{key}' is no list")
-    return found
-
-
-def _arguments(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A node's arguments by name: to each an object with one key, which says of what kind it is."""
-    given = {}
-    for argument in _list(node, "inputs"):
-        if (
-            isinstance(argument, dict)
-            and isinstance(argument.get("name"), str)
-            and isinstance(argument.get("arg"), dict)
-        ):
-            given[argument["name"]] = argument["arg"]
-    return given
-
-
-def _named(argument: Any) -> str:
-    """The name of the tensor that an argument is; empty for anything else."""
-    tensor = argument.get("as_tensor") if isinstance(argument, dict) else None
-    name = tensor.get("name") if isinstance(tensor, dict) else None
-    return name if isinstance(name, str) else ""
-
-
-def whole_number(argument: Any) -> int | None:
-    number = argument.get("as_int") if isinstance(argument, dict) else None
-    return number if type(number) is int and 0 <= number < HUGE else None
+def _shape(tensor: Any) -> list[int]:
+    """Of a tensor as the graph describes it; empty where that is not known."""
+    sizes = tensor.get("sizes") if isinstance(tensor, dict) else None
+    found = [whole_number(size) for size in sizes] if isinstance(sizes, list) else []
+    return [size for size in found if size is not None] if None not in found else []

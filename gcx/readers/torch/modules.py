@@ -12,12 +12,8 @@ from gcx.errors import MESSAGE_LIMIT, CheckpointError, LimitError, printable
 from gcx.limits import MODULES, TENSORS
 from gcx.readers.torch.packed import quantised_conv
 from gcx.readers.torch.values import CURE, Pairs, Placeholder, Tensor
+from gcx.readers.torch.weight_parts import KEPT_AS, is_large
 from gcx.readers.torch.work import Work
-
-_WEIGHTS = ("weight", "weight_v", "weight_orig")
-"""Under one of these a convolution keeps its numbers."""
-_CONVOLUTION = 3
-"""Axes of a convolution's weight at least."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ def read_tree(root: Placeholder, work: Work) -> Tree:
                     tree.tensors[prefix + name] = value
         if len(tree.tensors) > TENSORS:
             raise LimitError(f"has more than {TENSORS} tensors, limit TENSORS")
-        weight = next((name for name in _WEIGHTS if _is_kernel(tree.tensors.get(prefix + name))), None)
+        weight = next((name for name in KEPT_AS if is_large(tree.tensors.get(prefix + name))), None)
         if weight is not None and type(found.get("groups")) is int and "kernel_size" in found:
             weight = prefix + weight
             shape = tree.tensors[weight].shape
@@ -90,10 +86,6 @@ def read_tree(root: Placeholder, work: Work) -> Tree:
         notes = (f"the file states numbers of groups that cannot be, which are not used: {', '.join(odd[:3])}{more}",)
         return Tree(tree.tensors, tree.convs, notes)
     return tree
-
-
-def _is_kernel(tensor: Tensor | None) -> bool:
-    return tensor is not None and len(tensor.shape) >= _CONVOLUTION
 
 
 def _is_possible(groups: int, shape: tuple[int, ...]) -> bool:

@@ -12,46 +12,36 @@ from dataclasses import dataclass, field
 
 from gcx.errors import LimitError
 from gcx.limits import SCRIPT_STATEMENTS
-from gcx.readers.torch.convolutions import Operator, operator
+from gcx.readers.torch.convolutions import HANDED_ON, Operator, operator
+from gcx.readers.torch.script_values import LONGEST, Value, Values
 
-LONGEST = 300
-"""Characters of an argument or assignment that is looked into; names and numbers are shorter."""
 _LINE = 65_536
 """Characters of a line in which calls are looked for; torch folds what is deep."""
 _ARGUMENTS = 16
 """Arguments of a call that are kept apart."""
-_DEEPEST = 64
-"""Assignments, attributes and casts between an argument and the weight that it means."""
 
 _CLASS = re.compile(r"class (\w+)(?:\((\w+)\))?:")
 _NAMES = re.compile(r"  __(parameters|buffers)__ = \[(.*)\]")
-_CONSTANT = re.compile(r"  (groups|kernel_size) : Final\[.{1,40}?\] = (.+)")
+_CONSTANT = re.compile(r"  (groups|kernel_size) : Final\[.{1,40}?\] = (.{1,100})")
 _METHOD = re.compile(r"  def \w+\((\w+)")
 _ASSIGNED = re.compile(r" {4,}(\w[\w, ]*?)(?:: [^=]{1,200})? = (.*)")
-_CALL = re.compile(r"(?<![\w.])(?:torch|ops)\.([\w.]{1,100})\(")
+_CALL = re.compile(r"(?:(?<![\w.])(?:torch|ops)\.([\w.]{1,100})|\(\w{1,100}\)\.(_conv_forward))\(")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\](){},]')
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)"?')
-_ATTRIBUTE = re.compile(r'getattr\((.+), "((?:[^"\\]|\\.)*+)"\)')
-_MEMBER = re.compile(r"(.+)\.(\w+)")
-_SAME = re.compile(r"(?:torch\.(?:to|contiguous|detach|alias|_weight_norm)|unchecked_cast)\((.+)\)")
-"""Calls that hand on the weight among their arguments, as it is, in another precision, or normalised."""
-_CONSTANTS = re.compile(r"CONSTANTS\.c([0-9]{1,9})")
-_NUMBER = re.compile(r"[0-9]{1,9}")
-
-Place = tuple[str, ...] | int
-"""Attributes on the way from a module to a value, or the number of a constant."""
+_UNSAVED = "ConstantMKLDNNTensor"
+"""What stands where a weight was, in a program that was made ready for oneDNN."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A convolution and where, as the code says, its weight is kept."""
+    """A convolution and what its arguments come to; None of what is not known before it runs."""
 
-    weight: Place | None
-    """None where it is computed."""
-    groups: Place | str | None
-    """A number as text, or where one is kept."""
+    weight: Value | None
+    groups: Value | None
     transposed: bool | None
-    bias: Place | None = None
+    bias: Value | None = None
+    handed_on: bool = False
+    """To another method of the module, which convolves as the module's constants say."""
 
 
 @dataclass(slots=True)
@@ -59,12 +49,26 @@ class Class:
     """What the code says about one class."""
 
     module: bool
-    parameters: list[str] | None = None
-    buffers: list[str] | None = None
+    parameters: dict[str, int] | None = None
+    """Each name once, and where it stands; as those of the buffers, which before torch 1.7 no class listed apart."""
+    buffers: dict[str, int] | None = None
     constants: dict[str, str] = field(default_factory=dict)
     """`groups` and `kernel_size`, as `nn.ConvNd` has them, as text."""
     calls: dict[Call, None] = field(default_factory=dict)
     """In order, each once."""
+    unsaved: int = 0
+    """Convolutions with weights that torch does not save."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A call that convolves, as it is written."""
+
+    operator: Operator
+    weight: str
+    bias: str
+    groups: str
+    transposed: str
 
 
 @dataclass(slots=True)
@@ -73,9 +77,9 @@ class _Method:
 
     this: str
     """The name of its first parameter, the module."""
-    values: dict[str, str | None] = field(default_factory=dict)
-    """Local names; None for what has no one value."""
-    calls: list[tuple[Operator, list[str]]] = field(default_factory=list)
+    assigned: dict[str, tuple[str, bool] | None] = field(default_factory=dict)
+    """Local names, as `Values` takes them."""
+    calls: dict[_Written, None] = field(default_factory=dict)
 
 
 class CodeReader:
@@ -96,8 +100,9 @@ class CodeReader:
 
         >>> text = "class C(Module):\\n  def forward(s,\\n    x: Tensor) -> Tensor:\\n    w = s.w\\n"
         >>> text += "    return torch.conv2d(x, w, None, [1, 1], [0, 0], [1, 1], 2)\\n"
-        >>> [(name, list(found.calls)) for name, found in CodeReader().read(text, "__torch__")]
-        [('__torch__.C', [Call(weight=('w',), groups='2', transposed=False, bias=None)])]
+        >>> for name, found in CodeReader().read(text, "__torch__"):
+        ...     print(name, [(call.weight.place, call.groups.literal) for call in found.calls])
+        __torch__.C [(('w',), '2')]
         """
         current: Class | None = None
         method: _Method | None = None
@@ -105,7 +110,7 @@ class CodeReader:
         for line in _lines(text):
             if not line.startswith(" "):
                 if current is not None:
-                    _finish(method, current)
+                    self._finish(method, current)
                     yield name, current
                 opened = _CLASS.match(line)
                 current, method = (Class(opened[2] == "Module"), None) if opened else (None, None)
@@ -117,12 +122,12 @@ class CodeReader:
                 if method is not None:
                     self._statement(line, method)
             elif started := _METHOD.match(line):
-                _finish(method, current)
+                self._finish(method, current)
                 method = _Method(started[1])
             else:
                 self._declaration(line, current)
         if current is not None:
-            _finish(method, current)
+            self._finish(method, current)
             yield name, current
 
     def _count(self, more: int) -> None:
@@ -132,29 +137,46 @@ class CodeReader:
 
     def _declaration(self, line: str, found: Class) -> None:
         if names := _NAMES.match(line):
-            listed: list[str] = []
+            listed: dict[str, int] = {}
             for name in _TEXT.finditer(names[2]):
                 self._count(1)
-                listed.append(name[1])
+                listed.setdefault(name[1], len(listed))
             if names[1] == "parameters":
                 found.parameters = listed
             else:
                 found.buffers = listed
         elif constant := _CONSTANT.match(line):
-            found.constants[constant[1]] = constant[2][:LONGEST]
+            found.constants[constant[1]] = constant[2]
 
     def _statement(self, line: str, method: _Method) -> None:
         if assigned := _ASSIGNED.match(line):
-            value = assigned[2] if len(assigned[2]) <= LONGEST else None
             names = [name.strip() for name in assigned[1].split(",")]
             self._count(len(names))
             for name in names:
                 # A second value, of a branch or a loop, leaves it open which one is meant.
-                method.values[name] = None if name in method.values or len(names) > 1 else value
+                method.assigned[name] = None if name in method.assigned else (assigned[2], len(names) == 1)
         if "conv" in line and len(line) <= _LINE:
-            found = list(_calls(line))
-            self._count(len(found))
-            method.calls += found
+            for written in _calls(line):
+                self._count(1)
+                method.calls[written] = None
+
+    def _finish(self, method: _Method | None, found: Class) -> None:
+        """Resolve a method's calls, now that all that it assigns is known."""
+        if method is None or not method.calls:
+            return
+        values = Values(method.this, method.assigned, self._count)
+        for call in method.calls:
+            weight = values.of(call.weight)
+            if weight is not None and weight.by == _UNSAVED:
+                found.unsaved += 1
+            # Trailing arguments with their default are left out: one group.
+            groups = values.of(call.groups or "1")
+            transposed = call.operator.transposed
+            if call.operator.transposed_at is not None:
+                stated = values.of(call.transposed)
+                transposed = {"True": True, "False": False}.get(stated.literal or "") if stated else None
+            bias = values.of(call.bias or "None")
+            found.calls[Call(weight, groups, transposed, bias, call.operator == HANDED_ON)] = None
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -166,9 +188,9 @@ def _lines(text: str) -> Iterator[str]:
         at = end + 1
 
 
-def _calls(line: str) -> Iterator[tuple[Operator, list[str]]]:
-    """The convolutions of a line with their arguments, inner ones too; one pass, however deep they stand."""
-    named = ((call.end() - 1, operator(call[1].rpartition(".")[2])) for call in _CALL.finditer(line))
+def _calls(line: str) -> Iterator[_Written]:
+    """The convolutions of a line, inner ones too; one pass, however deep they stand."""
+    named = ((call.end() - 1, operator((call[2] or call[1]).rpartition(".")[2])) for call in _CALL.finditer(line))
     opened = {place: found for place, found in named if found is not None}
     if not opened:
         return
@@ -186,68 +208,15 @@ def _calls(line: str) -> Iterator[tuple[Operator, list[str]]]:
             found, starts = stack.pop()
             if found is not None:
                 ends = [*(start - 1 for start in starts[1:]), token.start()]
-                pairs = zip(starts, ends, strict=True)
-                yield found, [line[start : min(end, start + LONGEST + 1)] for start, end in pairs]
+                yield _written(found, line, starts, ends)
 
 
-def _finish(method: _Method | None, found: Class) -> None:
-    """Resolve a method's calls, now that all that it assigns is known."""
-    for called, arguments in method.calls if method is not None else ():
-        weight = _place(_argument(arguments, called.weight), method)
-        bias = None if called.bias is None else _place(_argument(arguments, called.bias), method)
-        groups = _argument(arguments, called.groups)
-        transposed: bool | None
-        if isinstance(called.transposed, bool):
-            transposed = called.transposed
-        else:
-            transposed = {"True": True, "False": False}.get(_value(_argument(arguments, called.transposed), method))
-        # Trailing arguments with their default are left out: one group.
-        stated = _number(groups, method) if groups else "1"
-        found.calls[Call(weight, stated, transposed, bias)] = None
+def _written(found: Operator, line: str, starts: list[int], ends: list[int]) -> _Written:
+    """The arguments that matter; empty where one is left out, cut where it is too long to be looked into."""
 
+    def argument(place: int | None) -> str:
+        if place is None or place >= len(starts):
+            return ""
+        return line[starts[place] : min(ends[place], starts[place] + LONGEST + 1)].strip()
 
-def _argument(arguments: list[str], place: int) -> str:
-    """One argument, stripped; empty where it is left out, and where it is too long to be a name or a number."""
-    text = arguments[place].strip() if place < len(arguments) else ""
-    return text if len(text) <= LONGEST else "?"
-
-
-def _value(text: str, method: _Method | None) -> str:
-    """What a local name stands for, where that is one thing."""
-    for _ in range(_DEEPEST):
-        meant = None if method is None else method.values.get(text)
-        if meant is None:
-            break
-        text = meant.strip()
-    return text
-
-
-def _number(text: str, method: _Method | None) -> Place | str | None:
-    value = _value(text, method)
-    return value if _NUMBER.fullmatch(value) else _place(value, method)
-
-
-def _place(text: str, method: _Method | None) -> Place | None:
-    """Where a value is kept: attributes from the module, a constant; None where it is computed."""
-    if method is None:
-        return None
-    path: list[str] = []
-    for _ in range(_DEEPEST):
-        text = text.strip()
-        if text.startswith("(") and text.endswith(")") and "(" not in text[1:]:
-            text = text[1:-1]
-        if text == method.this:
-            return tuple(reversed(path)) or None
-        if constant := _CONSTANTS.fullmatch(text):
-            return None if path else int(constant[1])
-        if text in method.values:
-            text = method.values[text] or ""
-        elif found := _ATTRIBUTE.fullmatch(text) or _MEMBER.fullmatch(text):
-            path.append(found[2])
-            text = found[1]
-        elif same := _SAME.fullmatch(text):
-            arguments = [part.strip() for part in same[1].split(",")]
-            text = arguments[1] if text.startswith("unchecked") and len(arguments) > 1 else arguments[0]
-        else:
-            return None
-    return None
+    return _Written(found, *map(argument, (found.weight, found.bias, found.groups, found.transposed_at)))

@@ -13,6 +13,7 @@ from gcx.limits import NESTING, WEIGHT_SETS
 from gcx.readers.names import shown_names
 from gcx.readers.torch.modules import attributes, is_module, read_tree
 from gcx.readers.torch.values import Pairs, Placeholder, Tensor
+from gcx.readers.torch.weight_parts import is_large
 from gcx.readers.torch.work import Work
 
 KNOWN = (
@@ -43,8 +44,6 @@ _OPTIMIZER_CLASS = re.compile(r"optim(?!izedmodule)", re.IGNORECASE)
 """torch.compile's OptimizedModule holds weights."""
 _MOMENT_WORDS = "exp_avg exp_avg_sq max_exp_avg_sq momentum_buffer square_avg acc_delta grad_avg step sum exp_inf"
 _MOMENTS = frozenset(_MOMENT_WORDS.split())
-_CONVOLUTION = 3
-"""Axes of a convolution's weight at least."""
 _CONTAINERS = (Pairs, Placeholder, list, tuple)
 
 
@@ -66,7 +65,7 @@ class WeightSet:
     @property
     def score(self) -> int:
         """Tensors that could be convolutions."""
-        return sum(map(_is_large, self.tensors.values()))
+        return sum(map(is_large, self.tensors.values()))
 
     @property
     def average(self) -> bool:
@@ -143,7 +142,7 @@ class Walk:
         path = tuple(self.path)
         if type(value) in (list, tuple):
             self.work.look(len(value))
-            self.nameless += sum(map(_is_large, value))
+            self.nameless += sum(map(is_large, value))
             return None, ((str(at), item) for at, item in enumerate(value) if type(item) in _CONTAINERS)
         if is_module(value, self.work):
             tree = read_tree(value, self.work)
@@ -164,7 +163,7 @@ class Walk:
         """What a dict or an object holds by name, and what it was given without one."""
         if type(value) is Pairs:
             self.work.look(len(value.items))
-            self.nameless += sum(_is_large(one) and not is_name(key) for key, one in value.items)
+            self.nameless += sum(is_large(one) and not is_name(key) for key, one in value.items)
             return by_text(value.items), []
         if type(value) is not Placeholder:
             return {}, []
@@ -184,10 +183,6 @@ class Walk:
             return True
         self.optimizer = True
         return False
-
-
-def _is_large(value: Any) -> bool:
-    return type(value) is Tensor and len(value.shape) >= _CONVOLUTION
 
 
 def by_text(items: list[tuple[Any, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from gcx.readers.foreign import describe
 from gcx.readers.torch.archive import LOCAL, Archive
 from gcx.readers.torch.container import Container
 from gcx.readers.torch.exported import is_exported, read_exported
-from gcx.readers.torch.script import is_script, read_script
+from gcx.readers.torch.script import is_old_script, is_script, read_script
 from gcx.readers.wrappers import Parsed, checkpoint_of
 
 
@@ -38,6 +38,11 @@ class TorchZipReader:
         archive = Archive(source)
         if is_exported(archive):
             return read_exported(archive, options)
+        if is_old_script(archive):
+            raise CheckpointError(
+                "is a TorchScript archive of torch 1.3 or older, which gcx does not read",
+                cure="load it with torch, where you trust it, and save its state dict",
+            )
         container = Container(archive)
         if is_script(container):
             return read_script(container, options)

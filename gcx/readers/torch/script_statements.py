@@ -1,0 +1,164 @@
+"""What a TorchScript archive states about its convolutions: in the state of modules, in constants, in code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from gcx.readers.torch.recorded import Recorded
+from gcx.readers.torch.script_code import Call, Class
+from gcx.readers.torch.script_modules import Modules
+from gcx.readers.torch.script_values import Place, Value
+from gcx.readers.torch.values import Placeholder, Tensor
+from gcx.readers.torch.weight_parts import KEPT_AS, PARTS, is_large
+
+_CONSTANTS = "CONSTANTS"
+"""Under this name torch's code speaks of the archive's constants."""
+_ELSEWHERE = "another module"
+"""What computes a weight that a method is given."""
+_MOST_TENSORS = 64
+"""Of a module that computes a weight; one with more is not looked through."""
+
+
+@dataclass
+class Program:
+    """The tensors of a program, constants among them, and what it states about them."""
+
+    modules: Modules
+    recorded: Recorded = field(init=False)
+    unsaved: int = 0
+    """Convolutions whose weights torch does not save."""
+    _used: set[int] = field(default_factory=set)
+    """Constants that have a name as weight or bias."""
+    _home: str = _CONSTANTS
+
+    def __post_init__(self) -> None:
+        self.recorded = Recorded(self.modules.tensors, self.modules.parameters)
+
+    def read(self, root: Any) -> None:
+        """Look through all modules, then name the constants.
+
+        Raises:
+            CheckpointError: the root is no module, or one contains itself.
+            LimitError: `MODULES`, `TENSORS`, `LOOKS`, or names beyond `NAME` and `NAMES`.
+        """
+        modules = self.modules
+        while type(root) is Placeholder and self._home in modules.attributes(root):
+            self._home += "_"
+        # A module may use what one that comes later keeps.
+        for prefix, module in list(modules.walk(root)):
+            known = modules.known(module)
+            packed = modules.quantised(module)
+            if packed is not None:
+                self.recorded.used(f"{prefix}weight", packed.groups, packed.transposed)
+            if known is not None:
+                self.unsaved += known.unsaved
+                self._constants_of(prefix, module, known)
+                self._code_of(prefix, module, known)
+        for number, constant in enumerate(modules.constants):
+            name = modules.name(f"{self._home}.c{number}")
+            if type(constant) is Tensor and number not in self._used:
+                modules.tensors[name] = constant
+            else:
+                modules.unpack(f"{name}.", constant)
+        for name, packed in modules.packed:
+            self.recorded.used(name, packed.groups, packed.transposed)
+
+    def notes(self) -> tuple[str, ...]:
+        notes = (*self.recorded.notes(), *self.modules.notes())
+        if self.unsaved:
+            what = "convolution" if self.unsaved == 1 else "convolutions"
+            notes += (f"{self.unsaved} {what} without weights: {UNSAVED}",)
+        return notes
+
+    def _constants_of(self, prefix: str, module: Placeholder, known: Class) -> None:
+        """What the class's constants say, as `nn.ConvNd` has them."""
+        if not {"groups", "kernel_size"} <= known.constants.keys():
+            return
+        transposed = self.modules.attributes(module).get("transposed")
+        weight = next((name for name in KEPT_AS if prefix + name in self.modules.tensors), None)
+        if weight is not None:
+            groups = _whole(known.constants["groups"])
+            self.recorded.state(prefix + weight, groups, transposed if type(transposed) is bool else None)
+
+    def _code_of(self, prefix: str, module: Placeholder, known: Class) -> None:
+        self.modules.work.look(len(known.calls))
+        for call in known.calls:
+            weight = call.weight
+            if weight is None:
+                made_of, by = self._parts(prefix, module) if len(known.calls) == 1 else [], _ELSEWHERE
+            elif weight.place is None:
+                made_of, by = list(self._made_of(prefix, module, weight)), weight.by or ""
+            else:
+                self._used_as_kept(prefix, module, weight.place, call)
+                continue
+            if made_of:
+                self.recorded.computed(made_of, by, self._groups(module, call), call.transposed)
+
+    def _used_as_kept(self, prefix: str, module: Placeholder, place: Place, call: Call) -> None:
+        if is_large(self.modules.at(module, place)):
+            name = self._weight_name(prefix, module, place, call)
+            self.recorded.used(name, self._groups(module, call), call.transposed)
+
+    def _parts(self, prefix: str, module: Placeholder) -> list[str]:
+        """The part that stands for the weight of a module that is given its weight, as the older hooks of torch do."""
+        held = [place for place in PARTS if is_large(self.modules.at(module, place))]
+        return [self.modules.name(prefix, ".".join(held[0]))] if len(held) == 1 else []
+
+    def _made_of(self, prefix: str, module: Placeholder, weight: Value) -> Iterator[str]:
+        """The tensors that a weight is computed from; of a module whose method computes it, all that it holds."""
+        for place in weight.places:
+            found = self.modules.at(module, place)
+            if type(found) is Tensor and isinstance(place, tuple):
+                yield self.modules.name(prefix, ".".join(place))
+            elif type(found) is Tensor:
+                name = self.modules.name(f"{self._home}.c{place}")
+                self.modules.tensors[name] = found
+                yield name
+            elif type(found) is Placeholder and isinstance(place, tuple):
+                held = self.modules.attributes(found)
+                self.modules.work.look(len(held))
+                inside = "".join(f"{name}." for name in place)
+                if len(held) <= _MOST_TENSORS:
+                    for name, value in held.items():
+                        if type(value) is Tensor:
+                            yield self.modules.name(prefix, inside, name)
+
+    def _groups(self, module: Placeholder, call: Call) -> int | None:
+        value = call.groups
+        if call.handed_on or value is None:
+            return None
+        if value.by is None:
+            kept = None if value.place is None else self.modules.at(module, value.place)
+            return _whole(kept if value.literal is None else value.literal)
+        axis = _whole(value.literal)
+        if value.by == "size" and axis is not None and len(value.places) == 1:
+            tensor = self.modules.at(module, value.places[0])
+            return tensor.shape[axis] if type(tensor) is Tensor and axis < len(tensor.shape) else None
+        return None
+
+    def _weight_name(self, prefix: str, module: Placeholder, place: Place, call: Call) -> str:
+        """The name of the weight that a call means; a constant gets one here."""
+        modules = self.modules
+        if isinstance(place, tuple):
+            return modules.name(prefix, ".".join(place))
+        home = modules.name(f"{self._home}.c{place}.")
+        modules.tensors[f"{home}weight"] = modules.constants[place]
+        self._used.add(place)
+        bias = None if call.bias is None else call.bias.place
+        added = modules.at(module, bias) if isinstance(bias, int) else None
+        if type(added) is Tensor and isinstance(bias, int):
+            modules.tensors[f"{home}bias"] = added
+            self._used.add(bias)
+        return f"{home}weight"
+
+
+UNSAVED = "torch does not save them once optimize_for_inference has made the program ready for oneDNN"
+
+
+def _whole(value: Any) -> int | None:
+    """A number of groups, from text or a value; None for anything else."""
+    if type(value) is str:
+        return int(value) if value.isdecimal() and value.isascii() and len(value) < 10 else None
+    return value if type(value) is int else None
