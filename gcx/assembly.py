@@ -79,18 +79,17 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
     return Assembly(
         layers=layers,
         chosen=tuple(layer for layer in layers if is_chosen(layer.name, settings)),
-        left_out=(
-            *(LeftOut(name=left.name, shape=left.shape, reason=left.reason) for left in found.left_out),
-            *(
-                LeftOut(name=name, shape=checkpoint.tensors[name].shape, reason=why)
-                for name, why in checkpoint.others.items()
-            ),
-        ),
+        left_out=(*found.left_out, *_others(checkpoint)),
         notes=(*checkpoint.notes, *notes),
         unmatched=frozenset(unmatched),
         names=names,
         consumers=consumer_groups(layers) if checkpoint.ordered else {},
     )
+
+
+def _others(checkpoint: Checkpoint) -> Iterable[LeftOut]:
+    for name, why in checkpoint.others.items():
+        yield LeftOut(name=name, shape=checkpoint.tensors[name].shape, reason=why)
 
 
 def _by_layer(convs: Iterable[ConvWeight], recorded: Mapping[str, ConvSpec]) -> dict[str, ConvSpec]:
@@ -145,16 +144,15 @@ def is_chosen(name: str, settings: Settings) -> bool:
 def _conv_layers(
     convs: Iterable[ConvWeight], tensors: Mapping[str, TensorRef], resolutions: Mapping[str, Resolution]
 ) -> Iterable[ConvLayer]:
-    """One layer per weight; a second name of the same weight and groups joins the first."""
-    layers: dict[object, ConvLayer] = {}
+    """One layer per weight; further names of the same weight and groups join the first."""
+    same: dict[object, list[ConvWeight]] = {}
     for conv in convs:
+        storage, known = tensors[conv.tensor].storage, resolutions[conv.name]
+        key = conv.name if storage is None else (storage, known.groups, known.transposed)
+        same.setdefault(key, []).append(conv)
+    for conv, *others in same.values():
         tensor, known = tensors[conv.tensor], resolutions[conv.name]
-        one_weight = (tensor.storage, known.groups, known.transposed)
-        key = conv.name if tensor.storage is None else one_weight
-        if key in layers:
-            layers[key] = replace(layers[key], tied=(*layers[key].tied, conv.name))
-            continue
-        layers[key] = ConvLayer(
+        yield ConvLayer(
             name=conv.name,
             tensor=tensor,
             groups=known.groups,
@@ -163,10 +161,10 @@ def _conv_layers(
             groups_evidence=known.evidence,
             groups_alternatives=known.alternatives,
             transposed=known.transposed,
+            tied=tuple(other.name for other in others),
             problem=_problem(tensor, conv),
             notes=(*known.notes, *tensor.notes, *_dtype_notes(tensor)),
         )
-    return layers.values()
 
 
 def _problem(tensor: TensorRef, conv: ConvWeight) -> str | None:

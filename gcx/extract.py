@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 
+from gcx.results import LeftOut
 from gcx.weight_parts import WeightPart, part_of_weight
 
 MOMENTS = frozenset(
@@ -55,15 +56,6 @@ class ConvWeight:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A tensor of rank 3 or more that is not a convolution weight."""
-
-    name: str
-    shape: tuple[int, ...]
-    reason: str
-
-
-@dataclass(frozen=True)
 class Extraction:
     """Everything of rank 3 and more in a checkpoint, in file order."""
 
@@ -105,7 +97,7 @@ def find_convolutions(shapes: Mapping[str, tuple[int, ...]], recorded: Collectio
         if reason is None:
             convs[name] = ConvWeight(name, tensor, tuple(shape), part)
         else:
-            left_out.append(LeftOut(tensor, tuple(shape), reason))
+            left_out.append(LeftOut(name=tensor, shape=tuple(shape), reason=reason))
     return Extraction(tuple(convs.values()), tuple(left_out))
 
 

@@ -168,7 +168,9 @@ def slow_file(tmp_path):
 def test_signals_end_it_quietly(slow_file, kind, after):
     target = slow_file.parent / "r.npz"
     command = [*GCX, "correlate", slow_file, "--groups", "conv=40000", "-o", target]
-    run = subprocess.Popen(command, stdout=-1, stderr=-1, text=True)
+    # A shell starts what runs in the background with SIGINT ignored, which would be inherited here.
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    run = subprocess.Popen(command, stdout=-1, stderr=-1, text=True, preexec_fn=heard)
     time.sleep(after)
     run.send_signal(kind)
     sent = time.monotonic()
