@@ -71,7 +71,7 @@ class Checkpoint:
     """The convolutions that the file itself states, where the format can: by the name of the weight, as it is once its
     parts are put together, or by that of its module."""
     notes: tuple[str, ...] = ()
-    """What was chosen on the way, e.g. "weights from 'params'; the file also holds 'params_ema'"."""
+    """What was chosen on the way, e.g. "weights from 'params'; there is also 'params_ema'"."""
     close: Callable[[], None] = field(default=_nothing, repr=False, compare=False)
     epoch: int | None = None
     """Number of the epoch (or step) at which it was saved, where the file says so."""

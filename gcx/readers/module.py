@@ -5,26 +5,20 @@ torch is not imported here: whoever has a module has loaded it already.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from gcx.checkpoint import Checkpoint, ConvSpec, TensorRef
-from gcx.errors import CheckpointError, printable
+from gcx.errors import CheckpointError
+from gcx.limits import NESTING
 from gcx.readers.base import ReadOptions
 from gcx.readers.effective_weights import effective_weight
 from gcx.readers.live_tensors import live_reference
-from gcx.readers.names import module_of, present, saved_epoch, shown_names
-from gcx.readers.torch.weight_sets import KNOWN
+from gcx.readers.names import module_of, no_moving_average, present, saved_epoch, shown_names
+from gcx.readers.weight_sets import MOMENTS, Shown, WeightSet, by_text, choose, merged, stands_beside
 
 _WRAPPER_CLASSES = frozenset({"DataParallel", "DistributedDataParallel", "OptimizedModule"})
-
-_DEEPEST = 4
-"""Mappings within mappings that are searched for tensors."""
-_WRAPPED = 100
-_AVERAGE = re.compile(r"(^|[_.])(ema|swa|averaged?|avg|shadow)([_.]|$)|^ema|ema$", re.IGNORECASE)
-_OPTIMIZER = re.compile(r"optim|sched|scaler|momentum|exp_avg", re.IGNORECASE)
 
 
 def from_module(module: Any) -> Checkpoint:
@@ -69,14 +63,15 @@ def from_module(module: Any) -> Checkpoint:
 def from_state_dict(state: Mapping[str, Any], options: ReadOptions | None = None) -> Checkpoint:
     """See a mapping of names to torch tensors or arrays as a checkpoint; other values are passed over.
 
-    A mapping without tensors is searched for one with them, as training checkpoints wrap theirs.
+    Mappings, lists and modules within it are searched as those of a saved file are: what a training checkpoint holds
+    beside its weights is left out, and of several networks each is taken.
 
     Args:
         state: `model.state_dict()`, or names to numpy arrays (or what `numpy.asarray` takes: jax, tensorflow).
         options: which copy is meant where it holds a moving average too.
 
     Raises:
-        CheckpointError: it has values but no tensors, or names that are no text.
+        CheckpointError: it has values but no tensors with a name.
         UsageError: a moving average is wanted and there is none.
 
     >>> import numpy as np
@@ -84,59 +79,53 @@ def from_state_dict(state: Mapping[str, Any], options: ReadOptions | None = None
     'float64'
     """
     options = options or ReadOptions()
-    found, more, averaged = _unwrapped(state, options)
-    if not isinstance(found, Mapping):
-        checkpoint = from_module(found)
-        return replace(checkpoint, notes=more, epoch=saved_epoch(state))
-    refs: dict[str, TensorRef] = {}
-    for name, value in found.items():
-        ref = live_reference(name, value)
-        if ref is None:
-            continue
-        if not isinstance(name, str):
-            raise CheckpointError(f"has a tensor whose name is no text: {name!r:.60}", path="state_dict")
-        refs[name] = ref
-    if state and not refs:
+    chosen, notes, averaged = choose(_sets(state), options)
+    if state and not chosen:
         raise CheckpointError("maps no name to a tensor", path="state_dict", cure="give model.state_dict()")
-    tensors, notes = present(refs, ReadOptions() if averaged else options)
-    return Checkpoint("state_dict", "state-dict", tensors, notes=more + notes, epoch=saved_epoch(state))
+    inner = ReadOptions() if averaged else options
+    tensors, convs, more = merged(chosen, lambda one: _shown(one, inner))
+    lone = chosen[0].name if len(chosen) == 1 else None
+    kind = "torch-module" if any(one.module for one in chosen) else "state-dict"
+    return Checkpoint(lone or "state_dict", kind, tensors, convs, notes + more, epoch=saved_epoch(state))
 
 
-def _unwrapped(state: Mapping[str, Any], options: ReadOptions) -> tuple[Any, tuple[str, ...], bool]:
-    """The mapping with tensors, or the module, that is meant; a note on the others; whether it is a moving average."""
-    found: list[tuple[tuple[str, ...], Any]] = []
+def _sets(state: Mapping[Any, Any]) -> list[WeightSet]:
+    """Every mapping of names to tensors and every module in a mapping, in its order, each object once."""
+    found: list[WeightSet] = []
     waiting: list[tuple[tuple[str, ...], Any]] = [((), state)]
-    while waiting and len(found) < _WRAPPED:
-        path, value = waiting.pop(0)
-        if not isinstance(value, Mapping) or any(live_reference("", item) for item in value.values()):
-            found.append((path, value))
-        elif len(path) < _DEEPEST and not {"param_groups", "state"} <= value.keys():
-            inner = [(str(key), item) for key, item in value.items() if not _OPTIMIZER.search(str(key))]
-            waiting += [
-                ((*path, key), item)
-                for key, item in inner
-                if isinstance(item, Mapping) or hasattr(item, "named_modules")
-            ]
-    if not found:
-        return state, (), False
-
-    def rank(place: tuple[tuple[str, ...], Any]) -> tuple[bool, int]:
-        average = any(_AVERAGE.search(key) for key in place[0])
-        return average != (options.weights == "ema"), min(map(_known, place[0]), default=0)
-
-    path, meant = min(found, key=rank)
-    others = ", ".join(f"'{printable('.'.join(other), 60)}'" for other, _ in found[:6] if other != path)
-    also = f"; there is also {others}" if others else ""
-    notes = (f"weights from '{printable('.'.join(path), 60)}'{also}",) if path and others else ()
-    return meant, notes, any(_AVERAGE.search(key) for key in path)
+    seen: set[int] = set()
+    while waiting:
+        path, value = waiting.pop()
+        if id(value) in seen or len(path) > NESTING:
+            continue
+        seen.add(id(value))
+        if hasattr(value, "named_modules"):
+            whole = from_module(value)
+            found.append(WeightSet(path, whole.tensors, whole.convs, module=True, name=whole.path))
+            continue
+        items = list(value.items()) if isinstance(value, Mapping) else list(enumerate(value))
+        named = by_text(items)
+        if named.keys() >= {"param_groups", "state"}:
+            continue
+        refs = {key: ref for key, item in named.items() if (ref := live_reference(key, item)) is not None}
+        if isinstance(value, Mapping) and not refs.keys() <= MOMENTS:
+            found.append(WeightSet(path, refs))
+        inner = [(key, item) for key, item in named.items() if key not in refs and _may_hold_weights(item)]
+        waiting += [((*path, key), item) for key, item in reversed(inner) if not stands_beside(key)]
+    return found
 
 
-def _may_hold_weights(key: str, value: Any) -> bool:
-    return (isinstance(value, Mapping) or hasattr(value, "named_modules")) and not _OPTIMIZER.search(key)
+def _may_hold_weights(value: Any) -> bool:
+    return isinstance(value, (Mapping, list, tuple)) or hasattr(value, "named_modules")
 
 
-def _known(key: str) -> int:
-    return KNOWN.index(key) if key in KNOWN else len(KNOWN)
+def _shown(chosen: WeightSet, options: ReadOptions) -> Shown:
+    if not chosen.module:
+        tensors, notes = present(chosen.tensors, options)
+        return tensors, {}, notes
+    if options.weights == "ema":
+        raise no_moving_average()
+    return dict(chosen.tensors), chosen.convs, ()
 
 
 def _class_name(module: Any) -> str:

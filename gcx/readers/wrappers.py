@@ -1,16 +1,14 @@
 """From what a file holds to the weights in it: dicts within dicts, beside optimizer states, averages, other networks.
 
-Chosen by structure: every mapping of names to tensors and every whole module is a set; those of an optimizer are left
-out, of equal ones one is taken, of different ones all, each under its own prefix.
+What belongs to an optimizer is left out; `weight_sets` chooses among the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from gcx.checkpoint import Checkpoint, ConvSpec, TensorRef
+from gcx.checkpoint import Checkpoint
 from gcx.errors import CheckpointError, LimitError, printable
 from gcx.limits import NESTING, TENSORS
 from gcx.readers.base import ReadOptions, Source
@@ -18,8 +16,9 @@ from gcx.readers.foreign import ARRAYS
 from gcx.readers.names import module_of, no_moving_average, present, saved_epoch, shard_note, shown_names
 from gcx.readers.torch.storages import ReadBytes, reference
 from gcx.readers.torch.values import Pairs, Placeholder, Tensor
-from gcx.readers.torch.weight_sets import KNOWN, UNKNOWN, Walk, WeightSet, by_text
+from gcx.readers.torch.walk import Walk
 from gcx.readers.torch.work import Work
+from gcx.readers.weight_sets import Shown, WeightSet, by_text, choose, merged
 
 
 @dataclass(frozen=True)
@@ -48,19 +47,9 @@ def checkpoint_of(parsed: Parsed, source: Source, options: ReadOptions) -> Check
         notes += (f"left out, since they have no name: {walk.nameless} tensors of three axes or more",)
     if walk.cut:
         notes += (f"what lies deeper than {NESTING} dicts and lists was not looked at",)
-    tensors: dict[str, TensorRef] = {}
-    convs: dict[str, ConvSpec] = {}
-    numbers: dict[str, int] = {}
     inner = ReadOptions() if averaged else options
-    for prefix, chosen_set in zip(_prefixes(chosen), chosen, strict=True):
-        refs, specs, more = _shown(chosen_set, parsed, inner)
-        notes += more
-        for name, ref in refs.items():
-            if prefix:
-                work.name(len(prefix) + len(name))
-            unique = _unique(prefix + name, tensors, numbers)
-            tensors[unique] = replace(ref, name=unique) if unique != ref.name else ref
-        convs |= {prefix + name: spec for name, spec in specs.items()}
+    tensors, convs, more = merged(chosen, lambda one: _shown(one, parsed, inner), work.name)
+    notes += more
     if len(tensors) > TENSORS:
         raise LimitError(f"has more than {TENSORS} tensors, limit TENSORS")
     kind = "torch-module" if any(one.module for one in chosen) else "torch-state-dict"
@@ -75,9 +64,7 @@ def checkpoint_of(parsed: Parsed, source: Source, options: ReadOptions) -> Check
     )
 
 
-def _shown(
-    chosen: WeightSet, parsed: Parsed, options: ReadOptions
-) -> tuple[dict[str, TensorRef], dict[str, ConvSpec], tuple[str, ...]]:
+def _shown(chosen: WeightSet, parsed: Parsed, options: ReadOptions) -> Shown:
     refs = {
         name: reference(name, tensor, parsed.read, big_endian=parsed.big_endian)
         for name, tensor in chosen.tensors.items()
@@ -90,95 +77,6 @@ def _shown(
     shown = shown_names(refs)
     specs = {module_of(shown[name]): spec for name, spec in chosen.convs.items()}
     return {shown[name]: replace(ref, name=shown[name]) for name, ref in refs.items()}, specs, chosen.notes
-
-
-def choose(sets: list[WeightSet], options: ReadOptions) -> tuple[list[WeightSet], tuple[str, ...], bool]:
-    """Which sets are meant: the networks, one copy of each; averages only where they are wanted or alone.
-
-    Returns:
-        The sets, notes on what else there was, and whether moving averages were chosen.
-    """
-    sets, strays = _with_numbers(sets)
-    averages = [one for one in sets if one.average]
-    plain = [one for one in sets if not one.average]
-    if options.weights == "ema" and averages:
-        meant, others = averages, plain
-    elif plain:
-        meant, others = plain, averages
-    else:
-        meant, others = averages, []
-    chosen = _one_of_each(meant)
-    taken_ids = {id(one) for one in chosen}
-    left = [one for one in meant if id(one) not in taken_ids] + others + strays
-    notes: tuple[str, ...] = ()
-    if left:
-        names = ", ".join(f"'{one.place}'" for one in left[:5])
-        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
-        taken = ", ".join(f"'{one.place}'" for one in chosen[:5])
-        notes = (f"weights from {taken}; the file also holds {names}{more}",)
-    elif len(chosen) > 1:
-        places = [f"'{one.place}'" for one in chosen]
-        notes = (f"holds {len(chosen)} sets of weights: {', '.join(places[:5])}",)
-    elif meant and meant is averages and options.weights == "plain":
-        notes = (f"weights from '{chosen[0].place}', a moving average: the file holds no others",)
-    return chosen, notes, bool(meant) and meant is averages
-
-
-def _one_of_each(sets: list[WeightSet]) -> list[WeightSet]:
-    """Of sets that could be copies of one network, the one that a module or a known word marks; all where none does."""
-    copies: dict[frozenset[tuple[str, tuple[int, ...]]], list[WeightSet]] = {}
-    for one in sets:
-        copies.setdefault(one.likeness, []).append(one)
-    dropped: set[int] = set()
-    for group in copies.values():
-        if not any(one.module or "." in name for one in group for name in one.tensors):
-            continue  # dicts of one layer each are no networks: many are alike
-        shared = _shared([one.path for one in group])
-        ranks = [one.rank(shared) for one in group]
-        best = min(ranks)
-        if best != UNKNOWN and ranks.count(best) == 1:
-            dropped |= {id(one) for one, rank in zip(group, ranks, strict=True) if rank != best}
-    return [one for one in sets if id(one) not in dropped]
-
-
-def _shared(paths: list[tuple[str, ...]]) -> int:
-    """How many keys all paths begin with."""
-    first, last = min(paths), max(paths)
-    return next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
-
-
-def _with_numbers(sets: list[WeightSet]) -> tuple[list[WeightSet], list[WeightSet]]:
-    """Part networks from stray tensors: a best accuracy, class weights, pictures beside a dict called `state_dict`."""
-    scored = [one for one in sets if one.score]
-    if not scored:
-        most = max((len(one.tensors) for one in sets), default=0)
-        return [one for one in sets if len(one.tensors) == most][:1], []
-    wrapping = {one.path[:-1] for one in scored if one.path and one.path[-1] in KNOWN}
-    networks = [one for one in scored if one.path not in wrapping]
-    parents = {one.path[:-1] for one in networks if one.path and one.path[-1] not in KNOWN}
-    ids = {id(one) for one in networks}
-    taken = [one for one in sets if id(one) in ids or (not one.score and one.path and one.path[:-1] in parents)]
-    return taken, [one for one in scored if one.path in wrapping]
-
-
-def _prefixes(chosen: list[WeightSet]) -> list[str]:
-    """What distinguishes several sets, without the words that only wrap."""
-    if len(chosen) < 2:
-        return [""] * len(chosen)
-    short = [[key for key in one.path if key not in KNOWN] for one in chosen]
-    prefixes = ["".join(f"{key}." for key in keys) for keys in short]
-    if len(set(prefixes)) == len(prefixes):
-        return prefixes
-    return ["".join(f"{key}." for key in one.path) for one in chosen]
-
-
-def _unique(name: str, taken: Mapping[str, Any], numbers: dict[str, int]) -> str:
-    """A name that is free; `numbers` keeps how far each has been counted."""
-    unique = name
-    while unique in taken:
-        numbers[name] = numbers.get(name, 1) + 1
-        unique = f"{name} ({numbers[name]})"
-    return unique
 
 
 def _refuse(walk: Walk) -> NoReturn:

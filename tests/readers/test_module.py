@@ -266,7 +266,7 @@ def test_the_moving_average_can_be_chosen():
 
 
 def test_training_checkpoints_are_unwrapped():
-    net, ema = torch.ones(2, 2), torch.zeros(2, 2)
+    net, ema = torch.ones(2, 2, 1, 1), torch.zeros(2, 2, 1, 1)
     optimizer = {"state": {0: {"exp_avg": torch.ones(9)}}, "param_groups": []}
     checkpoint = {"epoch": 3, "optimizer": optimizer, "state_dict": {"module.a.weight": net}}
     assert from_state_dict(checkpoint).tensors["a.weight"].read().sum() == 4
@@ -298,8 +298,7 @@ def test_mappings_that_hold_no_weights():
     assert from_state_dict({}).tensors == {}
     with pytest.raises(CheckpointError, match="maps no name to a tensor"):
         from_state_dict({"a": 1})
-    with pytest.raises(CheckpointError, match="no text: 0"):
-        from_state_dict({0: torch.ones(1)})
+    assert list(from_state_dict({0: torch.ones(1)}).tensors) == ["0"]  # as of a file
 
 
 @settings(deadline=None, derandomize=True, max_examples=100)

@@ -100,7 +100,7 @@ def test_twins_are_told_and_can_be_chosen(watched):
     data = saved({"params": {"a.weight": weight}, "params_ema": {"a.weight": weight * 2}})
     arrays, checkpoint = opened(data, watched)
     assert_equal(arrays, {"a.weight": weight})
-    assert checkpoint.notes == ("weights from 'params'; the file also holds 'params_ema'",)
+    assert checkpoint.notes == ("weights from 'params'; there is also 'params_ema'",)
     arrays, _ = opened(data, watched, weights="ema")
     assert_equal(arrays, {"a.weight": weight * 2})
 

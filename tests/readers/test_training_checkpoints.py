@@ -11,7 +11,7 @@ from readers.opening import opened, refused
 from gcx.errors import UsageError
 from gcx.readers import wrappers as wrappers_module
 from gcx.readers.torch import modules as modules_module
-from gcx.readers.torch import weight_sets as weight_sets_module
+from gcx.readers.torch import walk as walk_module
 from gcx.readers.torch import work as work_module
 
 
@@ -106,10 +106,10 @@ def test_averages(plain, average, watched):
     for value in ({plain: net(1), average: net(2)}, {average: net(2), plain: net(1)}):
         numbers, checkpoint = read(value, watched)
         assert numbers == dict.fromkeys(NAMES, 1.0)
-        assert checkpoint.notes == (f"weights from '{plain}'; the file also holds '{average}'",)
+        assert checkpoint.notes == (f"weights from '{plain}'; there is also '{average}'",)
         numbers, checkpoint = read(value, watched, weights="ema")
         assert numbers == dict.fromkeys(NAMES, 2.0)
-        assert checkpoint.notes == (f"weights from '{average}'; the file also holds '{plain}'",)
+        assert checkpoint.notes == (f"weights from '{average}'; there is also '{plain}'",)
 
 
 def test_averages_in_a_frame_of_their_own(watched):
@@ -121,7 +121,7 @@ def test_averages_in_a_frame_of_their_own(watched):
 def test_an_average_alone_is_measured_and_that_is_said(watched):
     numbers, checkpoint = read({"params_ema": net(2)}, watched)
     assert numbers == dict.fromkeys(NAMES, 2.0)
-    assert checkpoint.notes == ("weights from 'params_ema', a moving average: the file holds no others",)
+    assert checkpoint.notes == ("weights from 'params_ema', a moving average: there are no others",)
 
 
 @pytest.mark.parametrize("value", [net(1), {"model": net(1)}, {"model": Call(Ref("m", "N"), state=None), "x": net(1)}])
@@ -150,7 +150,7 @@ def test_two_networks_of_one_architecture_are_two(watched):
 def test_of_copies_the_one_with_the_known_word(watched):
     numbers, checkpoint = read({"best": net(2), "model": net(1)}, watched)
     assert numbers == dict.fromkeys(NAMES, 1.0)
-    assert checkpoint.notes == ("weights from 'model'; the file also holds 'best'",)
+    assert checkpoint.notes == ("weights from 'model'; there is also 'best'",)
     assert read({"params": net(2), "state_dict": net(1)}, watched)[0] == dict.fromkeys(NAMES, 1.0)
 
 
@@ -165,7 +165,7 @@ def test_one_dict_per_layer(watched):
 def test_pictures_beside_the_weights_are_strays(watched):
     numbers, checkpoint = read({"state_dict": net(1), "images": conv(2, (2, 3, 2, 2))}, watched)
     assert numbers == dict.fromkeys(NAMES, 1.0)
-    assert checkpoint.notes == ("weights from 'state_dict'; the file also holds 'the top'",)
+    assert checkpoint.notes == ("weights from 'state_dict'; there is also 'the top'",)
 
 
 def test_names_that_would_fall_together_stay_apart(watched):
@@ -262,7 +262,7 @@ def deep(levels, value):
 
 
 def test_what_lies_too_deep_is_not_looked_at_and_that_is_said(watched):
-    limit = weight_sets_module.NESTING
+    limit = walk_module.NESTING
     assert list(read(deep(limit - 1, net(1)), watched)[0]) == NAMES
     numbers, checkpoint = read({"model": net(1), "log": deep(limit, {"x": conv(2)})}, watched)
     assert numbers == dict.fromkeys(NAMES, 1.0)
@@ -270,7 +270,7 @@ def test_what_lies_too_deep_is_not_looked_at_and_that_is_said(watched):
 
 
 def test_sets_at_and_over(monkeypatch, watched):
-    monkeypatch.setattr(weight_sets_module, "WEIGHT_SETS", 3)
+    monkeypatch.setattr(walk_module, "WEIGHT_SETS", 3)
     read({str(n): net(1) for n in range(3)}, watched)
     assert "limit WEIGHT_SETS" in refused(file({str(n): net(1) for n in range(4)}), watched)
 

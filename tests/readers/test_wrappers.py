@@ -64,9 +64,9 @@ def test_the_weights_are_found(kind, watched):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("copy", "weights from 'state_dict'; the file also holds 'best_so_far'"),
-        ("average beside it", "weights from 'params'; the file also holds 'params_ema'"),
-        ("average alone", "weights from 'ema', a moving average: the file holds no others"),
+        ("copy", "weights from 'state_dict'; there is also 'best_so_far'"),
+        ("average beside it", "weights from 'params'; there is also 'params_ema'"),
+        ("average alone", "weights from 'ema', a moving average: there are no others"),
     ],
 )
 def test_a_choice_is_told(kind, said, watched):

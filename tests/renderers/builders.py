@@ -205,7 +205,7 @@ def model(layers: tuple[LayerResult | SkippedLayer, ...] | None = None, path: st
             pvalues=0,
             parameters=0,
         ),
-        notes=("weights from 'params'; the file also holds 'params_ema'",),
+        notes=("weights from 'params'; there is also 'params_ema'",),
         layers=layers,
         left_out=(LeftOut(name="pos_embed", shape=(1, 196, 384), reason="position table"),),
     )

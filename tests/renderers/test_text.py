@@ -127,7 +127,7 @@ def test_nothing_vanishes(name: str) -> None:
         "2 filters and 37 kernels",
         "channel order is arbitrary",
         "position table",
-        "the file also holds 'params_ema'",
+        "there is also 'params_ema'",
         "the same weight as upsample.1.body.0",
         "negative control",
     ):
