@@ -16,6 +16,7 @@ from gcx.readers.base import ReadOptions
 EMA_PREFIXES = ("ema.", "ema_model.", "model_ema.")
 """Under these a moving average of the weights lies beside them."""
 
+_MODULE = "module."
 _PARAMETRISED = "parametrizations.weight"
 """Under it torch keeps what a weight is computed from."""
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
@@ -36,8 +37,8 @@ def shown_names(names: Iterable[str]) -> dict[str, str]:
     {'module._orig_mod.conv.weight': 'conv.weight', 'module.conv.bias': 'conv.bias'}
     """
     shown = {name: _without_orig_mod(name) for name in names}
-    while _wraps_all("module.", shown.values()):
-        shown = {name: short.removeprefix("module.") for name, short in shown.items()}
+    times = min((_wrapped(short) for short in shown.values() if _last(short) not in _COUNTERS), default=0)
+    shown = {name: short[min(times, _wrapped(short)) * len(_MODULE) :] for name, short in shown.items()}
     counts = Counter(shown.values())
     clashing = {short for short, count in counts.items() if count > 1}
     while clashing:
@@ -53,9 +54,17 @@ def _without_orig_mod(name: str) -> str:
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
-def _wraps_all(prefix: str, names: Iterable[str]) -> bool:
-    wrapped = [name.startswith(prefix) and len(name) > len(prefix) for name in names if name not in _COUNTERS]
-    return bool(wrapped) and all(wrapped)
+def _wrapped(name: str) -> int:
+    """How many times `module.` stands before a name."""
+    at = 0
+    while name.startswith(_MODULE, at) and len(name) > at + len(_MODULE):
+        at += len(_MODULE)
+    return at // len(_MODULE)
+
+
+def _last(name: str) -> str:
+    """What stands behind them."""
+    return name[_wrapped(name) * len(_MODULE) :]
 
 
 def shard_note(path: str) -> tuple[str, ...]:

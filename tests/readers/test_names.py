@@ -84,3 +84,14 @@ def test_twins(tensors, plain, ema):
 )
 def test_a_module_that_is_only_called_ema_is_a_module(tensors):
     assert present(tensors, ReadOptions()) == (tensors, ())
+
+
+def test_many_wrappers_are_dropped_at_once():
+    """One pass for each of them would cost the square of a name's length."""
+    deep = "module." * 20_000
+    assert shown_names([f"{deep}a.weight", f"{deep}module.b"]) == {
+        f"{deep}a.weight": "a.weight",
+        f"{deep}module.b": "module.b",
+    }
+    assert shown_names(["n_averaged", "module.module.a"])["module.module.a"] == "a"
+    assert shown_names(["module.", "module.a"])["module.a"] == "module.a"
