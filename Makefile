@@ -37,7 +37,9 @@ fuzz: $(VENV)/.test ## run each fuzz target of tests/fuzz for FUZZ_SECONDS
 	  echo "$$target"; $(ONE_THREAD) $(BIN)/python $$target -max_total_time=$(FUZZ_SECONDS); \
 	done
 
-bench: $(VENV)/.test ## run tests/benchmarks/bench_*.py, alone on the machine
+bench: $(VENV)/.test ## run tests/benchmarks, alone on the machine: commands, measures, pictures
+	$(ONE_THREAD) $(BIN)/python tests/benchmarks/bench_commands.py
+	$(ONE_THREAD) $(BIN)/python tests/benchmarks/bench_measures.py
 	$(PYTEST) -o python_files='bench_*.py' -s tests/benchmarks
 
 schema: $(VENV)/.core ## write gcx/schema.json again, from the records
