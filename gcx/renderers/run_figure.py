@@ -48,7 +48,7 @@ def run_figure(track: Track, palette: Palette) -> Figure:
     wide = (0.9 - 0.08 * (count - 1)) / count
     for k, curve in enumerate(whole):
         axes = figure.add_axes((0.07 + k * (wide + 0.08), upper + 0.62 / height, wide, (_TOP - 1.58) / height))
-        draw_curve(axes, curve, palette, scale=whole)
+        draw_curve(axes, curve, palette)
         axes.set_title(f"mean r² {curve.title}, {what}", loc="left", fontsize=10, color=palette.ink, pad=6)
         axes.set_xlabel(axis, fontsize=8.5, color=palette.faint)
         _legend(axes, curve, palette)
@@ -69,11 +69,10 @@ def run_figure(track: Track, palette: Palette) -> Figure:
     return figure
 
 
-def draw_curve(axes: Axes, curve: Curve, palette: Palette, *, small: bool = False, scale: Sequence[Curve] = ()) -> None:
+def draw_curve(axes: Axes, curve: Curve, palette: Palette, *, small: bool = False) -> None:
     """Draw one series and its chance on given Axes; a line is never drawn between lineages or over a gap.
 
-    Args:
-        scale: Curves beside this one that its limits have room for too, so that heights compare.
+    Large ones stand on 0, so that what is a hair's breadth looks it; `small` ones say how they move.
     """
     color = palette.within if curve.within else palette.across
     dots = 0.0 if small or len(curve.x) > _LARGE else 4.0
@@ -86,17 +85,17 @@ def draw_curve(axes: Axes, curve: Curve, palette: Palette, *, small: bool = Fals
         )
         marker: dict[str, Any] = {"marker": "o", "ms": 3.0 if alone and small else dots or 4.0} if alone or dots else {}
         axes.plot(x, y, color=color, lw=1.2 if small else 2.0, solid_capstyle="round", **marker)
-    _dress(axes, curve, palette, small=small, scale=scale or (curve,))
+    _dress(axes, curve, palette, small=small)
 
 
-def _dress(axes: Axes, curve: Curve, palette: Palette, *, small: bool, scale: Sequence[Curve]) -> None:
+def _dress(axes: Axes, curve: Curve, palette: Palette, *, small: bool) -> None:
     """Limits about the data, few ticks, no box."""
     from matplotlib.ticker import MaxNLocator
 
-    known = [value for one in scale for value in (*one.y, *one.chance) if value is not None]
+    known = [value for value in (*curve.y, *curve.chance) if value is not None]
     low, high = min(known), max(known)
     room = max(0.12 * (high - low), 0.03 * high, 1e-6)
-    axes.set_ylim(max(0.0, low - room), high + room)
+    axes.set_ylim(max(0.0, low - room) if small else 0.0, high + room if small else 1.08 * high or 1e-6)
     first, last = min(curve.x), max(curve.x)
     side = 0.03 * (last - first) or 0.5
     axes.set_xlim(first - side, last + side)
