@@ -29,21 +29,22 @@ def run_section(report: Report) -> Iterator[str]:
     yield from sentences(track_lines(report))
     axis = positions(track)[1]
     yield '<div class="lines">'
+    layers = series_rows(track)
+    what = layers[0].series.name if len(layers) == 1 else "all layers"
     for curve in whole_curves(track):
-        yield _plot(curve, axis)
+        yield _plot(curve, axis, what)
     yield "</div>"
     yield tag("h3", "Checkpoints")
     yield from plain_table(CHECKPOINT_COLUMNS, checkpoint_rows(report, track))
-    rows = series_rows(track)
-    if rows:
+    if layers:
         yield tag("h3", "Layers along training")
         text = "each line between its least and largest value, its chance dashed; red within groups, blue across"
         yield tag("p", text, "hint")
-        table = build_table(SERIES_COLUMNS, rows)
+        table = build_table(SERIES_COLUMNS, layers)
         yield '<div class="scroll" tabindex="0" role="region" aria-label="layers along training">'
         yield f'<table class="sortable series"><thead>{bands(table.columns)}'
         yield f"<tr>{''.join(map(heading, table.columns))}</tr></thead><tbody>"
-        for row, cells in zip(rows, table.rows, strict=True):
+        for row, cells in zip(layers, table.rows, strict=True):
             curve = layer_curve(row)
             shown = (
                 f'<td data-v="{curve.spread:.6g}">{_spark(curve)}</td>' if column.key == TREND else cell(one, column)
@@ -54,9 +55,9 @@ def run_section(report: Report) -> Iterator[str]:
     yield "</section>"
 
 
-def _plot(curve: Curve, axis: str) -> str:
-    """One of the large plots, with numbers at its ends."""
-    place = _Place(curve, _WIDE, _HIGH)
+def _plot(curve: Curve, axis: str, what: str) -> str:
+    """One of the large plots, standing on 0, with numbers at its ends."""
+    place = _Place(curve, _WIDE, _HIGH, low=0.0)
     first, last = min(curve.x), max(curve.x)
     marks = "".join(
         f'<path class="grid" d="M0 {place.y(at):.1f}H{_WIDE}"/>'
@@ -72,12 +73,13 @@ def _plot(curve: Curve, axis: str) -> str:
         f'<text x="{_WIDE}" y="{_HIGH + 16}" text-anchor="end">{html_text(axis)} {last}</text>'
     )
     chance = '<span class="key null">its chance (permuted null)</span>' if curve.has_chance else ""
+    caption = f"mean r² {html_text(curve.title)}, {html_text(what)}"
     return (
         f'<figure class="line"><svg viewBox="{-_LEFT} -8 {_WIDE + _LEFT + 8} {_HIGH + _BOTTOM + 8}" role="img" '
         f'aria-label="mean r² {curve.title} along training">{marks}'
         f'<path class="dash" d="{place.path(curve.chance)}"/><path class="{kind}" d="{place.path(curve.y)}"/>'
         f'<path class="dots {kind}" d="{dots}"/><path class="axis" d="M0 {_HIGH}H{_WIDE}"/>{ends}</svg>'
-        f'<figcaption><span class="key {kind}">mean r² {curve.title}, all layers</span>{chance}</figcaption></figure>'
+        f'<figcaption><span class="key {kind}">{caption}</span>{chance}</figcaption></figure>'
     )
 
 
@@ -95,9 +97,9 @@ def _spark(curve: Curve) -> str:
 class _Place:
     """From numbers to places in a plot."""
 
-    def __init__(self, curve: Curve, wide: int, high: int) -> None:
+    def __init__(self, curve: Curve, wide: int, high: int, low: float | None = None) -> None:
         known = [value for value in (*curve.y, *curve.chance) if value is not None]
-        self.low, self.high = min(known), max(known)
+        self.low, self.high = min(known) if low is None else low, max(known)
         self._curve, self._wide, self._tall = curve, wide, high
         self._first = min(curve.x)
         self._span = max(curve.x) - self._first
