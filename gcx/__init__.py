@@ -5,13 +5,13 @@ How the house is built. Data flows one way, and imports only go down (`tests/tes
     path -readers-> Checkpoint -extract, groups-> ConvLayer* -measures-> LayerResult* -> ModelResult
     [ModelResult...] -comparing | tracking-> Report -gate-> Report -renderers-> text | bytes -cli-> stdout | file
 
-    front door   cli, __main__                     commands are thin; only they write
-    spine        pipeline, measuring, assembly, summary, inputs, saved_report, comparing, tracking, gate, filters
-    joints       extract, groups, parametrizations     which tensors are weights, in how many groups, put together how
-    wings        readers, measures, renderers      file -> Checkpoint; arrays -> numbers; Report -> text; none knows
-                                                   another
-    ground       results, comparison, training_run, filter_bank (records), contract (their JSON), settings,
-                 checkpoint, conv_layer, weight_parts, globs, errors, limits, version
+    front door   cli, __main__: commands are thin; only they write
+    spine        pipeline, measuring, assembly, summary, outcome, inputs, saved_report, comparing, tracking, gate,
+                 filters: the flow, and what is derived from it
+    joints       extract, groups, parametrizations: which tensors are weights, in how many groups, put together how
+    wings        readers, measures, renderers: file -> Checkpoint; arrays -> numbers; Report -> text. None knows another
+    ground       results, comparison, training_run, filter_bank (records), contract (their JSON), settings, checkpoint,
+                 conv_layer, weight_parts, globs, words, errors, limits, version
 
 Where does a change go? A checkpoint format: one file in `readers/` and a line in `READERS`. A measure: a function in
 `measures/` and its field in `results`. An output: one file in `renderers/` and a line in `RENDERERS`. A column:

@@ -17,6 +17,7 @@ from gcx.groups.neighbours import NormNeighbours, consumer_groups
 from gcx.parametrizations import recombine
 from gcx.results import LeftOut
 from gcx.settings import Settings
+from gcx.words import plural
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _declared(
         declared.update(dict.fromkeys(matched, count))
         option = GlobOption("--groups", glob, count)
         if matched:
-            notes.append(f"{option} matches {len(matched)} layer{'s' if len(matched) > 1 else ''}")
+            notes.append(f"{option} matches {plural(len(matched), 'layer')}")
         else:
             unmatched.add(option)
     return declared, tuple(notes), unmatched

@@ -17,7 +17,8 @@ from gcx.conv_layer import ConvLayer
 from gcx.errors import GcxError, UsageError
 from gcx.gate import check_rules, judged
 from gcx.measuring import Extras, measure_model
-from gcx.results import ListedLayer, Listing, ModelListing, ModelResult, Report
+from gcx.outcome import exit_code, listing_with_reasons, with_reasons
+from gcx.results import ListedLayer, Listing, ModelListing, Report
 from gcx.settings import BOUNDS, Settings
 
 
@@ -56,10 +57,11 @@ def correlate(*models: Any, settings: Settings | None = None, extras: Extras | N
             if len(models) == 1:
                 check_globs(assemblies)
             path = shown_path(checkpoint.path)
-            results.append(measure_model(path, checkpoint.format, assembly, effective, extras))
+            measured = measure_model(path, checkpoint.format, assembly, effective, extras)
+            results.append(with_reasons(measured, effective))
     check_globs(assemblies)
     report = Report(settings=effective, models=tuple(results))
-    return judged(replace(report, exit_code=max(inconclusive(model, effective) for model in results)))
+    return judged(replace(report, exit_code=exit_code(results)))
 
 
 def layers(*models: Any, settings: Settings | None = None, **options: Any) -> Listing:
@@ -89,21 +91,17 @@ def layers(*models: Any, settings: Settings | None = None, **options: Any) -> Li
         with open_model(model, effective) as checkpoint, located(checkpoint):
             assembly = assemble(checkpoint, effective)
             assemblies.append(assembly)
-            listings.append(
-                ModelListing(
-                    path=shown_path(checkpoint.path),
-                    format=checkpoint.format,
-                    notes=assembly.notes,
-                    layers=tuple(_listed(layer) for layer in assembly.chosen),
-                    not_chosen=len(assembly.layers) - len(assembly.chosen),
-                    left_out=assembly.left_out,
-                )
+            listing = ModelListing(
+                path=shown_path(checkpoint.path),
+                format=checkpoint.format,
+                notes=assembly.notes,
+                layers=tuple(_listed(layer) for layer in assembly.chosen),
+                not_chosen=len(assembly.layers) - len(assembly.chosen),
+                left_out=assembly.left_out,
             )
+            listings.append(listing_with_reasons(listing, effective))
     check_globs(assemblies)
-    unsure = any(layer.groups_confidence == "ambiguous" for listing in listings for layer in listing.layers)
-    nothing = any(not listing.layers for listing in listings)
-    exit_code = 3 if nothing or (effective.strict_groups and unsure) else 0
-    return Listing(settings=effective, models=tuple(listings), exit_code=exit_code)
+    return Listing(settings=effective, models=tuple(listings), exit_code=exit_code(listings))
 
 
 def effective_settings(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
@@ -180,12 +178,6 @@ def shown_path(path: str) -> str:
         return str(Path(path).relative_to(Path.cwd()))
     except (ValueError, OSError):  # elsewhere, or the current folder is gone
         return Path(path).name
-
-
-def inconclusive(model: ModelResult, settings: Settings) -> int:
-    """3 where the model gives no answer, else 0: finding nothing is never a success."""
-    unsure = settings.strict_groups and any(layer.groups_confidence == "ambiguous" for layer in model.measured)
-    return 3 if unsure or not any(layer.has_numbers for layer in model.measured) else 0
 
 
 @contextmanager

@@ -284,6 +284,7 @@ class ModelResult:
     coverage: Annotated[Coverage, "how much was measured"]
     summary: Annotated[Summary, "the model in a few numbers"]
     notes: Annotated[tuple[str, ...], "what was chosen when reading the file"] = ()
+    inconclusive: Annotated[tuple[str, ...], "why it gives no answer, where it gives none: the exit code is 3"] = ()
     layers: Annotated[tuple[LayerResult | SkippedLayer, ...], "in file order, or as --sort says"]
     left_out: Annotated[tuple[LeftOut, ...], "tensors with three axes or more that are no convolutions"] = ()
 
@@ -348,6 +349,7 @@ class ModelListing:
     notes: Annotated[tuple[str, ...], "what was chosen when reading the file"] = ()
     layers: Annotated[tuple[ListedLayer, ...], "the convolutions that --include and --exclude leave, in file order"]
     not_chosen: Annotated[int, "convolutions left out by --include or --exclude"] = 0
+    inconclusive: Annotated[tuple[str, ...], "why it gives no answer, where it gives none: the exit code is 3"] = ()
     left_out: Annotated[tuple[LeftOut, ...], "tensors with three axes or more that are no convolutions"] = ()
 
 

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "gcx"
 GROUND = {
     "errors",
     "globs",
+    "words",
     "limits",
     "version",
     "settings",
@@ -26,7 +27,7 @@ GROUND = {
 WINGS = {"readers", "measures", "renderers"}
 JOINTS = {"extract", "groups", "parametrizations"}
 SPINE = {"assembly", "summary", "measuring", "pipeline", "comparing", "gate", "filters", "tracking"}
-SPINE |= {"inputs", "saved_report"}
+SPINE |= {"inputs", "saved_report", "outcome"}
 FRONT = {"cli", "__main__", "__init__"}
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),

@@ -231,12 +231,12 @@ def layers(
     """List the convolutions, how many groups each has, how that is known, and what is left out."""
     from gcx.pipeline import layers as listed
     from gcx.renderers.base import listing_by_name
-    from gcx.renderers.outcome import inconclusive_listing
+    from gcx.renderers.outcome import inconclusive
 
     renderer = listing_by_name(format_)
     listing = listed(*models, settings=opt.settings_of(context))
     write_stdout(renderer.render_listing(listing, render_options("light", for_stdout=True)))
-    say([f"inconclusive: {reason}" for reason in inconclusive_listing(listing)])
+    say([f"inconclusive: {reason}" for reason in inconclusive(listing)])
     return listing.exit_code
 
 

@@ -15,7 +15,8 @@ from gcx.comparing.verdicts import trend_of, whole_notes, whole_verdict, with_ve
 from gcx.comparison import Comparison, DeltaTest, DimensionMatched, LayerComparison, Sides
 from gcx.gate import check_rules, judged
 from gcx.measuring import Extras
-from gcx.pipeline import effective_settings, inconclusive
+from gcx.outcome import exit_code, with_reasons
+from gcx.pipeline import effective_settings
 from gcx.results import Report
 from gcx.settings import Settings
 from gcx.summary import mean_of
@@ -58,10 +59,10 @@ def compare(
     )
     check_arm_globs(arms, effective)
     comparison = compare_arms(*arms)
-    models = tuple(run.result for arm in arms for run in arm.runs)
+    models = tuple(with_reasons(run.result, effective) for arm in arms for run in arm.runs)
     report = Report(settings=effective, models=models, comparison=comparison)
     nothing = 0 if comparison.layers else 3
-    return judged(replace(report, exit_code=max(nothing, *(inconclusive(model, effective) for model in models))))
+    return judged(replace(report, exit_code=max(nothing, exit_code(models))))
 
 
 def compare_arms(reference: Arm, candidate: Arm) -> Comparison:

@@ -17,6 +17,7 @@ from gcx.pipeline import located, open_model, shown_path
 from gcx.results import LayerResult, ModelResult
 from gcx.saved_report import checked_report, saved_report
 from gcx.settings import Settings
+from gcx.words import plural
 
 Role = Literal["reference", "candidate"]
 ROLES: tuple[Role, Role] = ("reference", "candidate")
@@ -142,5 +143,4 @@ def _check_runs(arm: Arm) -> None:
 
 
 def _kind(layer: LayerResult) -> str:
-    groups = "1 group" if layer.groups == 1 else f"{layer.groups} groups"
-    return f"{'×'.join(map(str, layer.weight_shape))} in {groups}"
+    return f"{'×'.join(map(str, layer.weight_shape))} in {plural(layer.groups, 'group')}"

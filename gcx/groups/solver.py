@@ -18,6 +18,7 @@ from gcx.groups.order import in_running_order
 from gcx.groups.resolution import Resolution
 from gcx.groups.sources import Known, find_sources
 from gcx.groups.transposed import Transposed, recognise
+from gcx.words import plural
 
 ROUNDS = 2
 """Once in file order, and once more with what the whole network has said."""
@@ -210,7 +211,7 @@ def _resolution(
     first, second = conv.shape[:2]
     inward, outward = (first, second * best.groups) if layout is not None else (second * best.groups, first)
     result = Resolution(best.groups, "certain", "", (), "inferred", layout is not None, inward, outward)
-    counted = "1 group" if best.groups == 1 else f"{best.groups} groups"
+    counted = plural(best.groups, "group")
     if fact is not None and fact.groups is not None:
         if fact.source == "declared":
             return replace(result, source="declared", evidence=f"declared to have {counted}")

@@ -14,6 +14,7 @@ from gcx.readers.base import CURE, Reader, ReadOptions, Source, open_source
 from gcx.readers.json_text import Scanner
 from gcx.readers.names import check_beside, present, shown_names
 from gcx.readers.safetensors import SafetensorsReader, tensors_of
+from gcx.words import plural
 
 
 class ShardIndexReader:
@@ -61,7 +62,7 @@ class ShardIndexReader:
             kept = stack.pop_all()
         kept.callback(source.close)
         count = len(by_shard)
-        notes += (f"{count} shard{'s' if count != 1 else ''}",)
+        notes += (plural(count, "shard"),)
         return Checkpoint(source.path, formats[0], tensors, notes=notes, close=kept.close)
 
     def _open(self, index: Source, shard: str, names: list[str], stack: ExitStack) -> tuple[str, dict[str, TensorRef]]:

@@ -7,8 +7,9 @@ from statistics import median
 
 from gcx.comparison import Comparison, LayerComparison
 from gcx.renderers.cells import decimal
-from gcx.renderers.prose import Kind, Line, coverage_text, named, plural, skipped_text
+from gcx.renderers.prose import Kind, Line, coverage_text, named, skipped_text
 from gcx.results import SIGNIFICANT, Report
+from gcx.words import plural
 
 
 def comparison_lines(report: Report) -> Iterator[Line]:

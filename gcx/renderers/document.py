@@ -21,7 +21,6 @@ from gcx.renderers.prose import (
     model_lines,
     partition_line,
     partitions,
-    plural,
 )
 from gcx.renderers.run_columns import CHECKPOINT_COLUMNS, SERIES_COLUMNS, TREND, checkpoint_rows
 from gcx.renderers.run_lines import track_lines
@@ -29,6 +28,7 @@ from gcx.renderers.tables import COLUMNS, DISTRIBUTION, PARTITION_COLUMNS
 from gcx.results import Listing, ModelListing, ModelResult, Report
 from gcx.settings import Settings
 from gcx.training_run import Track
+from gcx.words import plural
 
 _FIRST = 3
 """Columns that say which layer it is; the drawing of r comes after them, then the numbers."""

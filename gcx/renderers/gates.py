@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gcx.comparison import Gate, Violation
-from gcx.renderers.prose import Line, plural
+from gcx.renderers.prose import Line
 from gcx.results import Report
+from gcx.words import plural
 
 SHOWN = 6
 """Violations of one rule that are named; the JSON has the others."""

@@ -8,9 +8,10 @@ from gcx.renderers.comparison_lines import comparison_lines
 from gcx.renderers.escape import github_property, github_text, markdown_text
 from gcx.renderers.gates import gate_lines, violation_text, worst_first
 from gcx.renderers.options import RenderOptions
-from gcx.renderers.outcome import NO_MATCH, about_model
-from gcx.renderers.prose import coverage_text, plural, skipped_text
+from gcx.renderers.outcome import reasons, unknown, unmatched
+from gcx.renderers.prose import coverage_text, skipped_text
 from gcx.results import Report
+from gcx.words import plural
 
 SUMMARY_BYTES = 2**19
 """GitHub refuses summaries of more than 1 MiB a step; other commands of the step may add theirs."""
@@ -52,22 +53,22 @@ def job_summary(report: Report) -> str:
 
 def _annotations(report: Report) -> Iterator[str]:
     for model in report.models:
-        for reason in about_model(model, report.settings):
-            yield _command("error", "inconclusive", reason)
+        for reason in reasons(model):
+            yield _command("error", "inconclusive", f"{model.path}: {reason}")
         if model.skipped:
             first = skipped_text(model.skipped[0])
             some = f"{plural(len(model.skipped), 'convolution')} not measured, the first {first}"
             yield _command("warning", "skipped", f"{model.path}: {some}")
-    if report.comparison is not None and not report.comparison.layers:
-        yield _command("error", "inconclusive", NO_MATCH)
+    for reason in unmatched(report):
+        yield _command("error", "inconclusive", reason)
     for gate in report.gates:
         if gate.violated:
             worst = worst_first(gate, report.violations)[0]
             yield _command(
                 "error", gate.rule, f"{gate.violated} of {gate.checked} cross it; worst {violation_text(worst)}"
             )
-        elif not gate.checked:
-            yield _command("warning", gate.rule, "the number is null everywhere")
+        for reason in unknown(gate):
+            yield _command("error", gate.rule, reason)
 
 
 def _command(kind: str, title: str, message: str) -> str:

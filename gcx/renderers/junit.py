@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from gcx.comparison import Check, Gate
 from gcx.errors import printable
 from gcx.renderers.options import RenderOptions
-from gcx.renderers.outcome import NO_MATCH, about_model
+from gcx.renderers.outcome import reasons, unknown, unmatched
 from gcx.results import Report
 
 
@@ -35,46 +35,44 @@ class Junit:
 
 def _coverage(report: Report) -> Element:
     """A case per model, an error where it gives no answer; a case per layer that was seen and not measured."""
-    skipped = sum(len(model.skipped) for model in report.models)
-    found = {model.path: tuple(about_model(model, report.settings)) for model in report.models}
-    bare = sum(map(bool, found.values()))
-    unmatched = report.comparison is not None and not report.comparison.layers
-    suite = _counted("measured", len(report.models) + skipped + unmatched, 0, bare + unmatched, skipped)
+    suite = Element("testsuite", name="measured")
     for model in report.models:
-        case = SubElement(suite, "testcase", classname="gcx.measured", name=printable(model.path))
-        if found[model.path]:
-            SubElement(case, "error", message="; ".join(found[model.path]), type="inconclusive")
+        _case(suite, "gcx.measured", model.path, errors=reasons(model))
         for layer in model.skipped:
-            name = printable(f"{model.path}: {layer.name}")
-            case = SubElement(suite, "testcase", classname="gcx.measured", name=name)
-            SubElement(case, "skipped", message=printable(layer.reason))
-    if unmatched:
-        case = SubElement(suite, "testcase", classname="gcx.measured", name="comparison")
-        SubElement(case, "error", message=NO_MATCH, type="inconclusive")
-    return suite
+            _case(suite, "gcx.measured", f"{model.path}: {layer.name}", skipped=layer.reason)
+    for reason in unmatched(report):
+        _case(suite, "gcx.measured", "comparison", errors=[reason])
+    return _counted(suite)
 
 
 def _suite(gate: Gate) -> Element:
-    suite = _counted(printable(gate.rule), len(gate.checks), gate.violated, 0, gate.unknown)
-    suite.extend(_cases(gate))
-    return suite
-
-
-def _counted(name: str, tests: int, failures: int, errors: int, skipped: int) -> Element:
-    counts = {"tests": tests, "failures": failures, "errors": errors, "skipped": skipped}
-    return Element("testsuite", {"name": name, **{key: str(count) for key, count in counts.items()}, "time": "0"})
-
-
-def _cases(gate: Gate) -> Iterator[Element]:
+    suite = Element("testsuite", name=printable(gate.rule))
     for check in gate.checks:
         where = check.model if check.layer is None else f"{check.model}: {check.layer}"
-        case = Element("testcase", classname=printable(gate.rule), name=printable(where), time="0")
+        case = _case(suite, gate.rule, where, skipped="the number is null" if check.outcome == "unknown" else None)
         if check.outcome == "violated":
             failure = SubElement(case, "failure", message=_message(check), type="violated")
             failure.text = printable(f"{gate.rule}: {where}: {_message(check)}")
-        elif check.outcome == "unknown":
-            SubElement(case, "skipped", message="the number is null")
-        yield case
+    for reason in unknown(gate):
+        _case(suite, gate.rule, "the rule", errors=[reason])
+    return _counted(suite)
+
+
+def _case(suite: Element, kind: str, name: str, *, errors: Sequence[str] = (), skipped: str | None = None) -> Element:
+    case = SubElement(suite, "testcase", classname=printable(kind), name=printable(name), time="0")
+    if errors:
+        SubElement(case, "error", message="; ".join(errors), type="inconclusive")
+    if skipped is not None:
+        SubElement(case, "skipped", message=printable(skipped))
+    return case
+
+
+def _counted(suite: Element) -> Element:
+    suite.set("tests", str(len(suite)))
+    for total, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(total, str(len(suite.findall(f"testcase/{kind}"))))
+    suite.set("time", "0")
+    return suite
 
 
 def _message(check: Check) -> str:

@@ -7,7 +7,7 @@ from math import ceil, log, sqrt
 from typing import TYPE_CHECKING, Any
 
 from gcx.filter_bank import FilterBank
-from gcx.renderers.prose import plural
+from gcx.words import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,8 +14,8 @@ from gcx.renderers.kernel_layout import Layout, Room, lay_out_kernels
 from gcx.renderers.labels import fitted
 from gcx.renderers.options import RenderOptions
 from gcx.renderers.png import rgb_png
-from gcx.renderers.prose import plural
 from gcx.renderers.theme import PALETTES, Palette, lookup_table, rgba
+from gcx.words import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

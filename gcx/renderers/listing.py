@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterator
 
 from gcx.renderers.cells import Cell, Column, groups_cell, shape_text
-from gcx.renderers.outcome import nothing_listed
 from gcx.renderers.prose import Line, groups_line, named
 from gcx.results import ListedLayer, ModelListing
 
@@ -106,7 +105,7 @@ def listing_lines(model: ModelListing) -> Iterator[Line]:
         yield Line("convolutions", text)
         yield groups_line(model.layers)
     else:
-        yield Line("convolutions", nothing_listed(model), "unsure")
+        yield Line("convolutions", "; ".join(model.inconclusive) or "none", "unsure")
     for layer in model.layers:
         if layer.problem is not None:
             yield Line("not measurable", f"{layer.name}: {layer.problem}", "unsure")

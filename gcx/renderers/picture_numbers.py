@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from gcx.renderers.cells import decimal, root, shape_text
 from gcx.renderers.escape import figure_text
-from gcx.renderers.prose import plural
 from gcx.renderers.theme import Palette, lookup_table, rgba
 from gcx.results import LayerResult, Picture
+from gcx.words import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

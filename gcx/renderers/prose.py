@@ -14,6 +14,7 @@ from gcx.conv_layer import Confidence, GroupsFrom
 from gcx.renderers.cells import decimal, shape_text
 from gcx.results import SIGNIFICANT, Coverage, LayerResult, LeftOut, ListedLayer, ModelResult, Partition, SkippedLayer
 from gcx.settings import Settings
+from gcx.words import plural
 
 _NAMED = 6
 """Layers named in one sentence; the table and the JSON have the others."""
@@ -63,11 +64,6 @@ def percent(share: float) -> str:
     if share >= 1 or share <= 0:
         return f"{100 * share:.0f} %"
     return "over 99.9 %" if share > 0.999 else "under 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 layer`, `2 layers`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def coverage_text(coverage: Coverage) -> str:

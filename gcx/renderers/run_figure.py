@@ -12,9 +12,9 @@ from gcx.renderers.cells import decimal
 from gcx.renderers.curves import Curve, layer_curve, positions, series_rows, whole_curves
 from gcx.renderers.escape import figure_text
 from gcx.renderers.labels import fitted
-from gcx.renderers.prose import plural
 from gcx.renderers.theme import Palette
 from gcx.training_run import Track
+from gcx.words import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gcx.renderers.curves import series_rows, shown_series
-from gcx.renderers.prose import Kind, Line, coverage_text, named, plural, skipped_text
+from gcx.renderers.prose import Kind, Line, coverage_text, named, skipped_text
 from gcx.renderers.run_columns import ROWS
 from gcx.results import Report
+from gcx.words import plural
 
 ORDER = {
     "name": "the number in the name",

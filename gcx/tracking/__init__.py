@@ -13,13 +13,15 @@ from gcx.errors import UsageError
 from gcx.gate import check_rules, judged
 from gcx.inputs import models_of
 from gcx.measuring import Extras
-from gcx.pipeline import effective_settings, inconclusive
+from gcx.outcome import exit_code, with_reasons
+from gcx.pipeline import effective_settings
 from gcx.results import Report
 from gcx.settings import Settings
 from gcx.tracking.breaks import break_events, steps_of
 from gcx.tracking.order import numbering_events, ordered
 from gcx.tracking.series import Step, layer_series, longest_lineage, model_series
 from gcx.training_run import Order, Track, TrackedCheckpoint
+from gcx.words import plural
 
 
 def track(*checkpoints: Any, settings: Settings | None = None, extras: Extras | None = None, **options: Any) -> Report:
@@ -60,8 +62,10 @@ def track(*checkpoints: Any, settings: Settings | None = None, extras: Extras | 
     if extras.pictures:
         arms[-1] = _read(models[places[-1].number], effective, extras)
     found = tracked(steps_of(arms), [place.epoch for place in places], order)
-    report = Report(settings=effective, models=tuple(arm.runs[0].result for arm in arms), track=found)
-    return judged(replace(report, exit_code=max(inconclusive(model, effective) for model in report.models)))
+    report = Report(
+        settings=effective, models=tuple(with_reasons(arm.runs[0].result, effective) for arm in arms), track=found
+    )
+    return judged(replace(report, exit_code=exit_code(report.models)))
 
 
 def tracked(steps: Sequence[Step], epochs: Sequence[int | None], order: Order | None) -> Track:
@@ -108,7 +112,7 @@ def _verdict(track: Track, names: Sequence[str], main: Sequence[int]) -> str:
     values = track.model.mean_r2_within
     before, after = values[change.first], values[change.last]
     text += f"; mean r² within groups {before:.4f} to {after:.4f}"
-    text += f", larger than before in {change.rises} of {change.steps} step{'s' if change.steps > 1 else ''}"
+    text += f", larger than before in {change.rises} of {plural(change.steps, 'step')}"
     if change.excess is not None:
         over = track.model.excess_within
         text += f"; over chance {over[change.first]:+.4f} to {over[change.last]:+.4f}"

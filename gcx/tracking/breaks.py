@@ -11,6 +11,7 @@ from gcx.results import LayerResult, ModelResult
 from gcx.summary import mean_known
 from gcx.tracking.series import Kind, Step, kinds_of
 from gcx.training_run import Event
+from gcx.words import plural
 
 _LINEAGES = 8
 """Lineages back that a checkpoint may go on from, the latest first."""
@@ -131,11 +132,7 @@ def _difference(before: ModelResult, after: ModelResult) -> str:
         ("new", [name for name in new if name not in set(changed)]),
         ("gone", [name for name in gone if name not in set(changed)]),
     )
-    return "; ".join(f"{_layers(names)} {what} ({_names(names)})" for what, names in lists if names)
-
-
-def _layers(names: Sequence[str]) -> str:
-    return "1 layer" if len(names) == 1 else f"{len(names)} layers"
+    return "; ".join(f"{plural(len(names), 'layer')} {what} ({_names(names)})" for what, names in lists if names)
 
 
 def _names(names: Sequence[str]) -> str:

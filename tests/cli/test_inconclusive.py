@@ -1,6 +1,8 @@
 """What gives no answer is never green: exit code 3, one line on stderr, and the same in JUnit and on GitHub."""
 
+import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,12 @@ import torch
 from torch import nn
 
 from gcx.cli.app import run
+from gcx.outcome import with_reasons
+from gcx.pipeline import correlate
+from gcx.renderers.outcome import inconclusive
+from gcx.results import Report
+from gcx.settings import Settings
+from gcx.summary import chosen_order
 
 
 @pytest.fixture
@@ -36,6 +44,7 @@ NOTHING = {
     "NaN everywhere": ({"c": NAN}, [], "none of 1 convolution could be measured"),
     "no convolution": ({"fc": np.ones((4, 4))}, [], "no convolution found"),
     "nothing chosen": ({"c": RANDOM, "d": RANDOM[:, :2]}, ["--exclude", "*"], "leave none of 2 convolutions"),
+    "a gate on nothing": ({"c": RANDOM}, ["--fail-if", "across.mean_r2 > 0.1"], "the number is null everywhere"),
     "not certain": ({"c": RANDOM[:, :2]}, ["--strict-groups"], "the group count of 1 layer is ambiguous (c)"),
 }
 
@@ -56,8 +65,10 @@ def test_no_answer_is_said_in_every_form(gcx, tmp_path, why):
     assert says in root.find(".//error").get("message")
     code, out, _ = gcx("correlate", path, *options, "-f", "github")
     assert code == 3
-    assert [line for line in out.splitlines() if line.startswith("::error title=gcx%3A inconclusive::")]
-    assert says in out
+    (line,) = [line for line in out.splitlines() if line.startswith("::error title=gcx%3A ")]
+    assert says in line
+    code, out, _ = gcx("correlate", path, *options, "-f", "json")
+    assert (code, json.loads(out)["exit_code"]) == (3, 3)
 
 
 @pytest.mark.parametrize(("options", "says"), [(["--exclude", "*"], "leave none of 1 convolution"), ([], "no convol")])
@@ -105,3 +116,31 @@ def test_a_comparison_without_a_pair_is_an_error_in_ci(gcx, tmp_path):
     assert root.find(".//error").get("message") in err
     code, out, _ = gcx("compare", path, other, "-f", "github")
     assert "::error title=gcx%3A inconclusive::no layers match" in out
+
+
+def test_what_top_leaves_out_changes_no_answer(gcx, tmp_path):
+    path = saved(tmp_path / "net.pt", dead=np.zeros((64, 8, 3, 3)), good=RANDOM)
+    for form in ("junit", "github"):
+        _, whole, _ = gcx("correlate", path, "-f", form)
+        code, cut, err = gcx("correlate", path, "--top", "1", "--sort", "parameters", "-f", form)
+        assert (code, err, cut) == (0, "", whole)
+    strict = Settings(strict_groups=True)
+    (model,) = correlate(str(path), settings=strict).models
+    unsure = replace(model.layers[0], groups_confidence="ambiguous")
+    model = with_reasons(replace(model, layers=(unsure, model.layers[1])), strict)
+    report = chosen_order(Report(settings=strict, models=(model,)), "excess", 1)
+    assert [layer.name for layer in report.models[0].measured] == ["good"]
+    (reason,) = inconclusive(report)
+    assert reason == "net.pt: the group count of 1 layer is ambiguous (dead); declare it with --groups GLOB=N"
+
+
+def test_two_models_of_one_shown_name_are_two_in_ci(gcx, tmp_path, monkeypatch):
+    for folder, weights in (("a", np.zeros((8, 4, 3, 3))), ("b", RANDOM)):
+        (tmp_path / folder).mkdir()
+        saved(tmp_path / folder / "net.pt", c=weights)
+    monkeypatch.chdir("/")
+    for order in ("ab", "ba"):
+        code, out, _ = gcx("correlate", *(tmp_path / folder / "net.pt" for folder in order), "-f", "junit")
+        root = ET.fromstring(out)
+        errors = [case.find("error") is not None for case in root.iter("testcase")]
+        assert (code, root.get("errors"), errors) == (3, "1", [folder == "a" for folder in order])

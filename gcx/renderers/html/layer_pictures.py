@@ -16,9 +16,9 @@ from gcx.renderers.contact import common_limit
 from gcx.renderers.distribution import shares_in_widths
 from gcx.renderers.picture_numbers import LINES, chance_width, color_limit, histogram, pairs_text, shrunk
 from gcx.renderers.png import palette_png
-from gcx.renderers.prose import plural
 from gcx.renderers.theme import PALETTES, lookup_table, rgba
 from gcx.results import LayerResult, Picture, Report, Within
+from gcx.words import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,12 +18,12 @@ from gcx.renderers.prose import (
     partition_line,
     partitions,
     percent,
-    plural,
     skipped_text,
 )
 from gcx.renderers.tables import COLUMNS, PARTITION_COLUMNS
 from gcx.results import LayerResult, LeftOut, ModelResult
 from gcx.settings import Settings
+from gcx.words import plural
 
 _EXCESS: Column[LayerResult] = Column(
     "within.excess",
