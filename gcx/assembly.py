@@ -79,7 +79,7 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
         unmatched |= {GlobOption(flag, glob) for glob in globs if not _matches_any(glob, layers)}
     return Assembly(
         layers=layers,
-        chosen=tuple(layer for layer in layers if is_chosen(layer.name, settings)),
+        chosen=tuple(layer for layer in layers if is_chosen((layer.name, *layer.tied), settings)),
         left_out=(*found.left_out, *_others(checkpoint)),
         notes=(*checkpoint.notes, *notes),
         unmatched=frozenset(unmatched),
@@ -136,10 +136,10 @@ def _matches_any(glob: str, layers: Iterable[ConvLayer]) -> bool:
     return any(matches((layer.name, *layer.tied), glob) for layer in layers)
 
 
-def is_chosen(name: str, settings: Settings) -> bool:
-    """Whether --include and --exclude leave a layer of this name."""
-    included = not settings.include or any(matches((name,), glob) for glob in settings.include)
-    return included and not any(matches((name,), glob) for glob in settings.exclude)
+def is_chosen(names: Sequence[str], settings: Settings) -> bool:
+    """Whether --include and --exclude leave a layer of these names, its own and those that are tied to it."""
+    included = not settings.include or any(matches(names, glob) for glob in settings.include)
+    return included and not any(matches(names, glob) for glob in settings.exclude)
 
 
 def _conv_layers(

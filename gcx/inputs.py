@@ -31,7 +31,7 @@ def models_of(given: Any) -> Sequence[Any]:
     if not models:
         raise UsageError("no model given", cure="name a checkpoint")
     if len(models) > limits.RUNS:
-        raise LimitError(f"{len(models)} runs in one arm: more than limits.RUNS = {limits.RUNS}")
+        raise LimitError(f"{len(models)} models in one: more than limits.RUNS = {limits.RUNS}")
     return models
 
 

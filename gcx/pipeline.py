@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from difflib import get_close_matches
+from operator import index
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from gcx.assembly import assemble, check_globs
@@ -115,6 +117,8 @@ def effective_settings(settings: Settings | None, options: Mapping[str, Any]) ->
         if name not in known:
             close = get_close_matches(name, known, n=1)
             raise UsageError(f"unknown option {name!r}", cure=f"did you mean {close[0]!r}?" if close else None)
+    if not isinstance(settings, (Settings, NoneType)):
+        raise UsageError(f"settings is a {type(settings).__name__}", cure="give a gcx.settings.Settings, or options")
     found = replace(settings or Settings(), **{name: _as_stored(name, value) for name, value in options.items()})
     try:
         from_mapping(Settings, to_mapping(found))
@@ -134,14 +138,18 @@ def effective_settings(settings: Settings | None, options: Mapping[str, Any]) ->
 
 
 def _as_stored(name: str, value: Any) -> Any:
-    """What a caller may write where `Settings` has a tuple: a mapping or pairs, one text or several."""
+    """What a caller may write: for a tuple a mapping, pairs, or one text; for a whole number one of numpy's."""
     if name in {"include", "exclude", "fail_if"} and isinstance(value, str):
         return (value,)
     if name in {"groups", "map"} and isinstance(value, Mapping):
-        return tuple(value.items())
+        value = value.items()
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return tuple(tuple(item) if isinstance(item, list) else item for item in value)
-    return value
+        return tuple(tuple(map(_plain, item)) if isinstance(item, (list, tuple)) else item for item in value)
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    return index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
 
 
 @contextmanager

@@ -119,6 +119,18 @@ def test_values_may_be_written_in_several_ways():
     ways = [{"c": 2}, [("c", 2)], [["c", 2]], (("c", 2),)]
     assert len({gcx.correlate(net, groups=groups, include="c") for groups in ways}) == 1
     assert gcx.correlate(net, include=["c"]) == gcx.correlate(net, include="c")
+    numpys = gcx.correlate(net, groups={"c": np.int64(2)}, seed=np.int64(3))
+    assert numpys == gcx.correlate(net, groups={"c": 2}, seed=3)
+    assert type(numpys.settings.seed) is int
+    with pytest.raises(gcx.errors.UsageError, match="settings is a dict"):
+        gcx.correlate(net, settings={"seed": 1})
+
+
+def test_a_tied_layer_is_chosen_by_either_name():
+    weight = np.random.default_rng(0).normal(size=(8, 4, 3, 3))
+    net = {"a.weight": weight, "b.weight": weight, "c.weight": weight[:, :2].copy()}
+    assert [layer.name for layer in gcx.layers(net, include="b").models[0].layers] == ["a"]
+    assert [layer.name for layer in gcx.layers(net, exclude="b").models[0].layers] == ["c"]
 
 
 def grouped_layers(count):

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from gcx.cli import commands
+from gcx.cli.options import origin
 from gcx.cli.output import say, write_stdout
 from gcx.errors import GcxError, printable
 from gcx.version import __version__
@@ -122,23 +123,9 @@ def _one_line(error: typer.TyperException) -> str:
     command = context.command_path if context is not None else "gcx"
     if not text:
         return f"no command; see {command} --help"
-    origin = _origin(error)
-    return f"{f'{origin}: ' if origin else ''}{text}; see {command} --help"
-
-
-def _origin(error: typer.TyperException) -> str | None:
-    """The variable or the file that set the option, where no flag did."""
-    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
-    if context is None or parameter is None:
-        return None
-    source = getattr(context.get_parameter_source(parameter.name), "name", "")
-    if source == "ENVIRONMENT":
-        return str(parameter.envvar)
-    if source != "DEFAULT_MAP":
-        return None
-    from gcx.cli.config import configuring_file
-
-    return configuring_file(Path())
+    parameter = getattr(error, "param", None)
+    where = origin(context, parameter.name) if context is not None and parameter is not None else None
+    return f"{f'{where}: ' if where else ''}{text}; see {command} --help"
 
 
 def _terminate(_signum: int, _frame: FrameType | None) -> NoReturn:

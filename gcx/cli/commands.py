@@ -131,7 +131,7 @@ def compare(
     groups: opt.Groups = [],  # noqa: B006
     include: opt.Include = [],  # noqa: B006
     exclude: opt.Exclude = [],  # noqa: B006
-    map_: opt.Map = [],  # noqa: B006
+    map: opt.Map = [],  # noqa: A002, B006
     measure: opt.WhichMeasure = "pearson",
     weights: opt.WhichWeights = "plain",
     strict_groups: opt.StrictGroups = False,
@@ -161,7 +161,7 @@ def compare(
     from gcx.measuring import Extras
 
     settings = opt.settings_of(context)
-    plan = OutputPlan(format_, export, models_of([reference, candidate]))
+    plan = OutputPlan(format_, export, [*models_of(reference), *models_of(candidate)])
     plan.refuse_figures()
     with _progress(quiet) as progress:
         report = compared(reference, candidate, settings=settings, extras=Extras(progress=progress))

@@ -6,6 +6,7 @@ An option that is a field of `Settings` has its name, and a variable `GCX_*` bes
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -174,8 +175,26 @@ def settings_of(context: typer.Context) -> Settings:
         UsageError: --groups or --map cannot be meant.
     """
     known = {field.name for field in fields(Settings)}
-    given = {name.rstrip("_"): value for name, value in context.params.items()}
-    return Settings(**{name: _stored(name, value) for name, value in given.items() if name in known})
+    return Settings(**{name: _parsed(context, name) for name in context.params if name in known})
+
+
+def origin(context: typer.Context, name: str) -> str | None:
+    """The variable or the file that set an option, where no flag did."""
+    source = getattr(context.get_parameter_source(name), "name", "")
+    if source == "ENVIRONMENT":
+        return f"GCX_{name.upper()}"
+    if source != "DEFAULT_MAP":
+        return None
+    from gcx.cli.config import configuring_file
+
+    return configuring_file(Path())
+
+
+def _parsed(context: typer.Context, name: str) -> Any:
+    try:
+        return _stored(name, context.params[name])
+    except UsageError as error:
+        raise error.located(path=origin(context, name)) from None
 
 
 def _stored(name: str, value: Any) -> Any:

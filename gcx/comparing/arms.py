@@ -14,7 +14,7 @@ from gcx.errors import UsageError
 from gcx.inputs import models_of
 from gcx.measuring import Extras, measure_model
 from gcx.pipeline import located, open_model, shown_path
-from gcx.results import LayerResult, ModelResult
+from gcx.results import LayerResult, ModelResult, SkippedLayer
 from gcx.saved_report import checked_report, saved_report
 from gcx.settings import Settings
 from gcx.words import plural
@@ -115,7 +115,11 @@ def _own_groups(role: Role | None, groups: tuple[tuple[str, int], ...]) -> Itera
 
 
 def _only_chosen(result: ModelResult, settings: Settings) -> ModelResult:
-    return replace(result, layers=tuple(layer for layer in result.layers if is_chosen(layer.name, settings)))
+    return replace(result, layers=tuple(layer for layer in result.layers if is_chosen(_names(layer), settings)))
+
+
+def _names(layer: LayerResult | SkippedLayer) -> tuple[str, ...]:
+    return (layer.name, *layer.tied) if isinstance(layer, LayerResult) else (layer.name,)
 
 
 def _shown(given: Any, runs: Sequence[Run]) -> str:

@@ -71,8 +71,9 @@ def effective_weight(module: Any) -> EffectiveWeight | None:
     >>> effective_weight(torch.nn.Conv2d(2, 2, 3)) is None
     True
     """
-    children = getattr(module, "_modules", {})  # a module may answer any attribute (OptimizedModule does)
-    if "weight" in (children.get("parametrizations") or ()):
+    children = dict(module.named_children())
+    parametrized = children.get("parametrizations")
+    if parametrized is not None and hasattr(parametrized, "keys") and "weight" in parametrized:
         return EffectiveWeight(partial(_parametrised, module), ("parametrizations.weight.",))
     makers = dict(_makers(module))
     if makers:
@@ -81,7 +82,8 @@ def effective_weight(module: Any) -> EffectiveWeight | None:
         known = makers.keys() == {"weight"}
         return EffectiveWeight(makers["weight"], _OLDER_PARTS) if known else None
     fake = children.get("weight_fake_quant")
-    if fake is not None and _is_settled(fake, module.weight):
+    weight = dict(module.named_parameters(recurse=False)).get("weight") if fake is not None else None
+    if weight is not None and _is_settled(fake, weight):
         compute = partial(_fake_quantised, module, fake)
         return EffectiveWeight(compute, ("weight_fake_quant.",), "fake quantisation")
     return None

@@ -5,8 +5,8 @@ torch is not imported here: whoever has a module has loaded it already.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gcx.checkpoint import Checkpoint, ConvSpec, TensorRef
@@ -16,7 +16,7 @@ from gcx.readers.base import ReadOptions
 from gcx.readers.effective_weights import effective_weight
 from gcx.readers.live_tensors import live_reference
 from gcx.readers.names import module_of, no_moving_average, present, saved_epoch, shown_names
-from gcx.readers.weight_sets import MOMENTS, Shown, WeightSet, by_text, choose, merged, stands_beside
+from gcx.readers.weight_sets import AXES, MOMENTS, Shown, WeightSet, by_text, choose, left_out, merged, stands_beside
 
 _WRAPPER_CLASSES = frozenset({"DataParallel", "DistributedDataParallel", "OptimizedModule"})
 
@@ -79,40 +79,66 @@ def from_state_dict(state: Mapping[str, Any], options: ReadOptions | None = None
     'float64'
     """
     options = options or ReadOptions()
-    chosen, notes, averaged = choose(_sets(state), options)
+    found = _sets(state)
+    chosen, notes, averaged = choose(found.sets, options)
     if state and not chosen:
         raise CheckpointError("maps no name to a tensor", path="state_dict", cure="give model.state_dict()")
     inner = ReadOptions() if averaged else options
+    notes += left_out(found.nameless, found.cut)
     tensors, convs, more = merged(chosen, lambda one: _shown(one, inner))
     lone = chosen[0].name if len(chosen) == 1 else None
     kind = "torch-module" if any(one.module for one in chosen) else "state-dict"
     return Checkpoint(lone or "state_dict", kind, tensors, convs, notes + more, epoch=saved_epoch(state))
 
 
-def _sets(state: Mapping[Any, Any]) -> list[WeightSet]:
+@dataclass
+class _Found:
+    """What a live mapping holds."""
+
+    sets: list[WeightSet] = field(default_factory=list)
+    nameless: int = 0
+    """Tensors that could be convolutions and have no name."""
+    cut: bool = False
+    """Something lies too deep."""
+
+
+def _sets(state: Mapping[Any, Any]) -> _Found:
     """Every mapping of names to tensors and every module in a mapping, in its order, each object once."""
-    found: list[WeightSet] = []
+    found = _Found()
     waiting: list[tuple[tuple[str, ...], Any]] = [((), state)]
-    seen: set[int] = set()
+    # The objects themselves: one that is made when it is asked for could get the address of one that is gone.
+    seen: dict[int, Any] = {}
     while waiting:
         path, value = waiting.pop()
-        if id(value) in seen or len(path) > NESTING:
+        if id(value) in seen:
             continue
-        seen.add(id(value))
+        if len(path) > NESTING:
+            found.cut = True
+            continue
+        seen[id(value)] = value
         if hasattr(value, "named_modules"):
             whole = from_module(value)
-            found.append(WeightSet(path, whole.tensors, whole.convs, module=True, name=whole.path))
+            found.sets.append(WeightSet(path, whole.tensors, whole.convs, module=True, name=whole.path))
             continue
-        items = list(value.items()) if isinstance(value, Mapping) else list(enumerate(value))
-        named = by_text(items)
-        if named.keys() >= {"param_groups", "state"}:
-            continue
-        refs = {key: ref for key, item in named.items() if (ref := live_reference(key, item)) is not None}
-        if isinstance(value, Mapping) and not refs.keys() <= MOMENTS:
-            found.append(WeightSet(path, refs))
-        inner = [(key, item) for key, item in named.items() if key not in refs and _may_hold_weights(item)]
+        inner = _in_mapping(path, value, found) if isinstance(value, Mapping) else _in_list(value, found)
         waiting += [((*path, key), item) for key, item in reversed(inner) if not stands_beside(key)]
     return found
+
+
+def _in_mapping(path: tuple[str, ...], value: Mapping[Any, Any], found: _Found) -> list[tuple[str, Any]]:
+    """Note its tensors; what else in it may hold some."""
+    named = by_text(list(value.items()))
+    if named.keys() >= {"param_groups", "state"}:
+        return []
+    refs = {key: ref for key, item in named.items() if (ref := live_reference(key, item)) is not None}
+    if not refs.keys() <= MOMENTS:
+        found.sets.append(WeightSet(path, refs))
+    return [(key, item) for key, item in named.items() if key not in refs and _may_hold_weights(item)]
+
+
+def _in_list(value: Sequence[Any], found: _Found) -> list[tuple[str, Any]]:
+    found.nameless += sum(len(getattr(item, "shape", ())) >= AXES for item in value)
+    return [(str(number), item) for number, item in enumerate(value) if _may_hold_weights(item)]
 
 
 def _may_hold_weights(value: Any) -> bool:

@@ -13,8 +13,10 @@ from typing import Any
 
 from gcx.checkpoint import ConvSpec, TensorRef
 from gcx.errors import MESSAGE_LIMIT, printable
+from gcx.limits import NESTING
 from gcx.readers.base import ReadOptions
 from gcx.readers.names import shown_names
+from gcx.words import plural
 
 AXES = 3
 """Of a convolution's weight at least."""
@@ -179,6 +181,21 @@ def _prefixes(chosen: list[WeightSet]) -> list[str]:
     return ["".join(f"{key}." for key in one.path) for one in chosen]
 
 
+def left_out(nameless: int, cut: bool) -> tuple[str, ...]:
+    """Notes on what was not taken: tensors without a name, and what lies too deep.
+
+    >>> left_out(1, False)
+    ('left out, since it has no name: 1 tensor of three axes or more',)
+    """
+    notes: tuple[str, ...] = ()
+    if nameless:
+        who = "it has" if nameless == 1 else "they have"
+        notes += (f"left out, since {who} no name: {plural(nameless, 'tensor')} of three axes or more",)
+    if cut:
+        notes += (f"what lies deeper than {NESTING} dicts and lists was not looked at",)
+    return notes
+
+
 Shown = tuple[Mapping[str, TensorRef], Mapping[str, ConvSpec], tuple[str, ...]]
 """Tensors and specs of one set by shown names, and notes."""
 
@@ -200,12 +217,16 @@ def merged(
     for prefix, one in zip(_prefixes(chosen), chosen, strict=True):
         refs, specs, more = show(one)
         notes += more
+        renamed: dict[str, str] = {}
         for name, ref in refs.items():
             if prefix and spend is not None:
                 spend(len(prefix) + len(name))
-            unique = _unique(prefix + name, tensors, numbers)
+            unique = renamed[name] = _unique(prefix + name, tensors, numbers)
             tensors[unique] = replace(ref, name=unique) if unique != ref.name else ref
-        convs |= {prefix + name: spec for name, spec in specs.items()}
+        for name, spec in specs.items():
+            # Of two networks whose names fall together the second has other tensors' names, and so has its spec.
+            taken = prefix + name in convs
+            convs[renamed.get(f"{name}.weight", prefix + name) if taken else prefix + name] = spec
     return tensors, convs, notes
 
 

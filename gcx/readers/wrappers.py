@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from gcx.checkpoint import Checkpoint
 from gcx.errors import CheckpointError, LimitError, printable
-from gcx.limits import NESTING, TENSORS
+from gcx.limits import TENSORS
 from gcx.readers.base import ReadOptions, Source
 from gcx.readers.foreign import ARRAYS
 from gcx.readers.names import module_of, no_moving_average, present, saved_epoch, shard_note, shown_names
@@ -18,7 +18,7 @@ from gcx.readers.torch.storages import ReadBytes, reference
 from gcx.readers.torch.values import Pairs, Placeholder, Tensor
 from gcx.readers.torch.walk import Walk
 from gcx.readers.torch.work import Work
-from gcx.readers.weight_sets import Shown, WeightSet, by_text, choose, merged
+from gcx.readers.weight_sets import Shown, WeightSet, by_text, choose, left_out, merged
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,7 @@ def checkpoint_of(parsed: Parsed, source: Source, options: ReadOptions) -> Check
     chosen, notes, averaged = choose(walk.sets(), options)
     if not chosen and not (type(parsed.root) is Pairs and not parsed.root.items):
         _refuse(walk)
-    if walk.nameless:
-        notes += (f"left out, since they have no name: {walk.nameless} tensors of three axes or more",)
-    if walk.cut:
-        notes += (f"what lies deeper than {NESTING} dicts and lists was not looked at",)
+    notes += left_out(walk.nameless, walk.cut)
     inner = ReadOptions() if averaged else options
     tensors, convs, more = merged(chosen, lambda one: _shown(one, parsed, inner), work.name)
     notes += more

@@ -104,3 +104,32 @@ def test_a_file_that_sets_what_cannot_be_meant_is_named(capfdbinary, tmp_path, t
     assert capfdbinary.readouterr().err.decode().startswith(f"error: {name}: Invalid value for '--measure'")
     assert run(["correlate", str(torch_file), "--measure", "bar"]) == 2
     assert capfdbinary.readouterr().err.decode().startswith("error: Invalid value for '--measure': 'bar'")
+
+
+def test_every_key_of_a_file_reaches_the_settings(tmp_path, torch_file, monkeypatch, capfdbinary):
+    """Each is set to what a flag would be refused for, or shows in the report."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gcx.toml").write_text(
+        'map = ["zz=yy"]\nfilters = true\nn-draws = 30\nexit-zero = true\ninclude = ["stem*"]\nseed = 3\n'
+    )
+    command = ["compare", str(torch_file), str(torch_file), "-f", "json"]
+    assert run(command) == 2
+    assert "--map 'zz=yy' matches no layer" in capfdbinary.readouterr().err.decode()
+    assert run([*command, "--map", "*=*"]) == 0
+    found = json.loads(capfdbinary.readouterr().out)["settings"]
+    assert (found["map"], found["filters"], found["n_draws"], found["exit_zero"]) == ([["*", "*"]], True, 30, True)
+    assert (found["include"], found["seed"]) == (["stem*"], 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("groups = {a = 0}", "gcx.toml: --groups 'a=0'"), ('map = ["a"]', "gcx.toml: --map 'a'")]
+)
+def test_a_file_whose_texts_cannot_be_parsed_is_named(tmp_path, torch_file, monkeypatch, capfdbinary, text, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gcx.toml").write_text(text)
+    assert run(["compare", str(torch_file), str(torch_file)]) == 2
+    assert capfdbinary.readouterr().err.decode().startswith(f"error: {says}")
+    (tmp_path / "gcx.toml").unlink()
+    monkeypatch.setenv("GCX_GROUPS", "a")
+    assert run(["layers", str(torch_file)]) == 2
+    assert capfdbinary.readouterr().err.decode().startswith("error: GCX_GROUPS: --groups 'a'")

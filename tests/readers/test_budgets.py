@@ -171,7 +171,7 @@ def test_long_texts_are_no_names(monkeypatch, watched):
     assert checkpoint.notes == ()
     arrays, checkpoint = opened(zip_file(Raw(b"\x80\x02}(" + GOOD + text("n" * 101) + weight + b"u.")), watched)
     assert list(arrays) == ["w"]
-    assert checkpoint.notes == ("left out, since they have no name: 1 tensors of three axes or more",)
+    assert checkpoint.notes == ("left out, since it has no name: 1 tensor of three axes or more",)
     assert "no text" in refused(beside(text("n" * 101) + text("Net") + b"\x93"), watched)
 
 

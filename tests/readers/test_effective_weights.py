@@ -164,3 +164,18 @@ def test_fake_quantisation_that_is_switched_off():
     model.apply(ao.disable_fake_quant)
     (layer,) = gcx.correlate(model).models[0].measured
     assert "switched off" in layer.notes[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+def test_modules_that_only_look_parametrised_are_read_as_they_are():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 3, groups=2)
+            self.weight_fake_quant = torch.ao.quantization.FakeQuantize()
+            self.parametrizations = nn.Identity()
+
+    found = from_module(Odd())
+    assert found.convs == {"conv": ConvSpec(2, False)}
+    scripted = torch.jit.script(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)))
+    assert list(from_module(scripted).tensors) == ["0.weight", "0.bias"]

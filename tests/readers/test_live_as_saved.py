@@ -1,11 +1,14 @@
 """A training checkpoint in memory is read as the file that `torch.save` makes of it: the same layers and notes."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from gcx.errors import CheckpointError, UsageError
+from gcx.limits import NESTING
 from gcx.readers import read_checkpoint
 from gcx.readers.base import ReadOptions
 from gcx.readers.module import from_state_dict
@@ -39,6 +42,12 @@ VALUES = {
     "a module": {"model": NET, "epoch": 1},
     "two modules": {"student": NET, "teacher": nn.Sequential(nn.Conv2d(4, 4, 1))},
     "a module beside its state": {"model": NET, "state_dict": NET.state_dict()},
+    "tensors without a name": {"model": state(1), "banks": [torch.ones(2, 2, 3, 3), [torch.ones(2, 2, 3, 3)]]},
+    "one without a name": {"model": state(1), "bank": (torch.ones(2, 2, 3, 3), 1.5)},
+    "names that fall together": {
+        "a": nn.Sequential(nn.Sequential(nn.Conv2d(4, 4, 1, groups=2))),
+        "a.0": nn.Sequential(nn.Conv2d(8, 8, 1, groups=4)),
+    },
     "only small ones": {"w": torch.ones(3)},
     "no tensors": {"epoch": 1},
     "an optimizer alone": {"optimizer": MOMENTS},
@@ -64,3 +73,35 @@ def test_the_same_is_read(kind, weights, tmp_path):
     for name, ref in live.tensors.items():
         assert np.array_equal(ref.read(), saved.tensors[name].read()), name
     saved.close()
+
+
+def test_what_lies_too_deep_is_said_of_both(tmp_path):
+    value = {"model": state(1)}
+    inner = value["log"] = {}
+    for _ in range(NESTING + 1):
+        inner["x"] = {}
+        inner = inner["x"]
+    torch.save(value, tmp_path / "net.pt")
+    with read_checkpoint(str(tmp_path / "net.pt")) as saved:
+        assert from_state_dict(value).notes == saved.notes
+        assert "was not looked at" in saved.notes[0]
+
+
+class Lazy(Mapping):
+    """A mapping whose inner mappings are made when they are asked for, as those of HDF5 files are."""
+
+    def __init__(self, depth):
+        self.depth = depth
+
+    def __iter__(self):
+        return iter("ab" if self.depth else ["weight"])
+
+    def __len__(self):
+        return 2 if self.depth else 1
+
+    def __getitem__(self, key):
+        return Lazy(self.depth - 1) if self.depth else np.ones((2, 2, 1, 1))
+
+
+def test_mappings_that_are_made_when_asked_for_are_all_seen():
+    assert len(from_state_dict(Lazy(6)).tensors) == 2**6
