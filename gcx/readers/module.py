@@ -49,7 +49,8 @@ def from_module(module: Any) -> Checkpoint:
             refs = effective.put_into(refs, dot, child)
         spec = _spec(child)
         if spec is not None:
-            held = (f"{dot}{own}" for own in ("weight", *child._parameters) if own.startswith("weight"))  # noqa: SLF001
+            own = ("weight", *(name for name, _ in child.named_parameters(recurse=False)))
+            held = (f"{dot}{name}" for name in own if name.startswith("weight"))
             specs[next((name for name in held if name in refs), f"{dot}weight")] = spec
     shown = shown_names(refs)
     return Checkpoint(
