@@ -93,6 +93,11 @@ KERAS_LAYERS = 20_000
 KERAS_VALUES = 1_000_000
 """Values in it, since each takes up to a hundred bytes."""
 
+# --- groups ---
+MODULE_DEPTH = 64
+"""Modules within modules that are told apart; all that lies deeper hangs at the top, since a name may hold any number of
+dots and each would cost another copy of it."""
+
 # --- measuring ---
 BLOCK = 1024
 """Filters in one block of the pairwise products: bounds memory at BLOCK x out_channels numbers, not out_channels^2."""

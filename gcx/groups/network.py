@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from gcx import limits
 from gcx.extract import ConvWeight, Extraction, split_tensor_name
 
 EmitterKind = Literal["conv", "linear", "norm"]
@@ -107,11 +108,6 @@ MOST_OF_A_NORM = 16
 """Parameters and buffers of one norm; a module with more is none, and would be looked through once for each of them."""
 
 
-DEPTH = 64
-"""Modules within modules that are told apart; all that lies deeper hangs at the top, since a name may hold any number
-of dots and each would cost another copy of it."""
-
-
 class _Tree:
     """Modules by path, each made once, with its ancestors."""
 
@@ -129,7 +125,7 @@ class _Tree:
         missing = []
         while path not in self._nodes:
             missing.append(path)
-            path = path.rpartition(".")[0] if len(missing) < DEPTH else ""
+            path = path.rpartition(".")[0] if len(missing) < limits.MODULE_DEPTH else ""
         node = self._nodes[path]
         for deeper in reversed(missing):
             node.inner = True

@@ -1,6 +1,6 @@
 """A training run as lines: the whole model on top, every layer beneath, each over its chance.
 
-Prepared (`tracking.py`), then drawn on the Axes that one is given.
+Prepared (`curves.py`), then drawn on the Axes that one is given.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ def test_every_run_is_whole_and_of_one_recipe():
 
 
 def test_intervals_are_those_of_scipy():
-    claims = pytest.importorskip("claims")
+    import claims
+
     runs = claims.last_epochs(EXAMPLES / "results" / "fashion")
     differences = claims.paired(runs, claims.Arm(4, 32), claims.test_accuracy)
     expected = stats.ttest_1samp(differences, 0.0).confidence_interval()
@@ -37,7 +38,8 @@ def test_intervals_are_those_of_scipy():
 
 @pytest.mark.parametrize("count", [2, 5, 8, 11])
 def test_sign_flips_are_those_of_scipy(count):
-    claims = pytest.importorskip("claims")
+    import claims
+
     draw = np.random.default_rng(count)
     for shift in (0.0, 0.8):
         differences = np.round(draw.normal(shift, 1, count), 1)  # rounded: ties count as far
@@ -51,8 +53,9 @@ def test_sign_flips_are_those_of_scipy(count):
 
 def test_runs_that_are_not_all_there_yet_are_shown_as_far_as_they_go(tmp_path, capsys):
     """A seed without its ungrouped run, a setting of one seed, a width of its own: each ended in a traceback."""
-    claims = pytest.importorskip("claims")
-    pictured = pytest.importorskip("accuracy_picture")
+    import accuracy_picture as pictured
+    import claims
+
     for name in ("g1-w32-seed0", "g1-w32-seed1", "g2-w32-seed0", "g4-w32-seed0", "g4-w32-seed1", "g4-w32-seed2"):
         (tmp_path / f"{name}.json").write_bytes((EXAMPLES / "results" / "fashion" / f"{name}.json").read_bytes())
     own = json.loads((EXAMPLES / "results" / "fashion" / "g4-w40-seed0.json").read_text()) | {"width": 48, "seed": 9}
@@ -70,7 +73,8 @@ def test_runs_that_are_not_all_there_yet_are_shown_as_far_as_they_go(tmp_path, c
 
 
 def test_the_page_agrees_with_the_records(capsys, tmp_path):
-    write_page = pytest.importorskip("write_page")
+    import write_page
+
     assert write_page.main(["--check"]) == 0
     changed = tmp_path / "README.md"
     changed.write_text((EXAMPLES / "README.md").read_text().replace("92.46 %", "92.47 %"))
@@ -82,7 +86,8 @@ def test_the_page_agrees_with_the_records(capsys, tmp_path):
 
 def test_what_the_page_concludes_follows_from_the_records():
     """Each sentence in bold that a further run could overturn."""
-    claims = pytest.importorskip("claims")
+    import claims
+
     from gcx.measures import runs_interval
 
     runs = claims.last_epochs(EXAMPLES / "results" / "fashion")

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-recording = pytest.importorskip("recording")
+import recording
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -86,7 +86,8 @@ def test_a_run_made_otherwise_is_not_overwritten(tmp_path):
 
 def test_checkpoints_lie_beside_their_records(tmp_path):
     """Of a run recorded elsewhere they must not replace those of the run that build/fashion records."""
-    train_fashion = pytest.importorskip("train_fashion")
+    import train_fashion
+
     assert train_fashion.parse(["--epochs", "1", "--out", str(tmp_path)]).checkpoints == tmp_path
 
 
@@ -116,7 +117,8 @@ def test_a_script_ends_with_one_line(monkeypatch, capsys, error, status, said):
 
 
 def test_processes_end_with_what_started_them():
-    training = pytest.importorskip("training")
+    import training
+
     started = time.monotonic()
     context = multiprocessing.get_context("spawn")
     with pytest.raises(KeyboardInterrupt), training.processes(1, context, training.make_deterministic) as pool:
@@ -128,7 +130,8 @@ def test_processes_end_with_what_started_them():
 
 
 def test_a_bad_download_is_not_kept_and_not_to_be_deleted(tmp_path, monkeypatch):
-    image_data = pytest.importorskip("image_data")
+    import image_data
+
     monkeypatch.setattr(image_data.urllib.request, "urlopen", lambda *_, **__: io.BytesIO(b"a page, not a file"))
     with pytest.raises(recording.ScriptError, match=r"^the downloaded train-images.* differs\): try again, or get"):
         image_data.fetch(tmp_path)

@@ -15,7 +15,8 @@ RECORDED = json.loads((EXAMPLES / "results" / "towers.json").read_text())
 
 
 def test_published_counts_come_out_exactly():
-    network_cost = pytest.importorskip("network_cost")
+    import network_cost
+
     for net, published in network_cost.PUBLISHED.items():
         for groups, counts in published.items():
             found = network_cost.cost(net, groups)
@@ -27,7 +28,8 @@ def test_published_counts_come_out_exactly():
 
 
 def test_the_first_layer_has_the_groups_of_its_reader():
-    network_cost = pytest.importorskip("network_cost")
+    import network_cost
+
     found = {row["layer"]: (row["groups"], row["induced_groups"], row["read_by"]) for row in network_cost.induced(2)}
     assert found["conv1"] == (1, 2, "conv2")
     assert found["conv3"] == (1, 2, "conv4")
@@ -55,7 +57,8 @@ def pairings(halves):
 
 
 def test_halves_are_opposed_as_brute_force_finds_it():
-    tower_blocks = pytest.importorskip("tower_blocks")
+    import tower_blocks
+
     pairs = [(0.1, 0.9), (0.2, 0.7), (0.35, 0.6), (0.4, 0.5)]
     own, anew, pvalue = tower_blocks.opposed([{"least": a, "most": b} for a, b in pairs])
     every = [sum((a - b) ** 2 for a, b in way) / 4 for way in pairings([half for pair in pairs for half in pair])]
@@ -91,8 +94,9 @@ def test_a_quick_run_is_the_same_again_and_is_not_repeated(tmp_path):
 
 def test_runs_made_otherwise_are_neither_gone_on_with_nor_lost(tmp_path, monkeypatch):
     """Runs of another version were dropped at the first write."""
-    towers = pytest.importorskip("towers")
-    recording = pytest.importorskip("recording")
+    import recording
+    import towers
+
     out = tmp_path / "towers.json"
     other = {**RECORDED, "versions": {**RECORDED["versions"], "torch": "1.0"}}
     settings, made = RECORDED["settings"], RECORDED["versions"]
@@ -106,7 +110,8 @@ def test_runs_made_otherwise_are_neither_gone_on_with_nor_lost(tmp_path, monkeyp
 
 
 def test_photographs_are_split_without_a_pixel_in_both():
-    towers = pytest.importorskip("towers")
+    import towers
+
     pytest.importorskip("skimage")
     whole = towers.photographs()
     assert len(whole) == 6
@@ -117,7 +122,8 @@ def test_photographs_are_split_without_a_pixel_in_both():
 
 def test_crops_are_turned_as_they_say():
     torch = pytest.importorskip("torch")
-    towers = pytest.importorskip("towers")
+    import towers
+
     rows = torch.arange(64.0).reshape(1, 64, 1).expand(3, 64, 64)  # brighter downwards, whatever is mirrored
     images, turns = towers.crops([rows], 40, torch.Generator().manual_seed(0))
     for image, turn in zip(images, turns.tolist(), strict=True):
@@ -145,7 +151,8 @@ def test_what_the_page_concludes_follows_from_the_records():
     assert paired(share[2, "after"][12:], share[1, "after"][12:]) > 0.05
     assert paired(share[2, "after"], share[2, "before"]) > 0.05
     assert abs(np.mean(share[1, "after"][12:]) - 1 / 31) < 0.01 < abs(np.mean(share[1, "after"][:12]) - 1 / 31)
-    opposed = pytest.importorskip("tower_blocks").opposed
+    from tower_blocks import opposed
+
     assert max(opposed(by[2, "after"])[2], opposed(by[2, "after"][12:])[2]) < 0.01
     assert min(opposed(by[key])[2] for key in by if key != (2, "after")) > 0.1
 

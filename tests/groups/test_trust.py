@@ -3,6 +3,7 @@
 import pytest
 from groups.drawn import Drawn, cardinal
 
+from gcx import limits
 from gcx.checkpoint import ConvSpec
 from gcx.errors import UsageError
 from gcx.groups import resolve_groups
@@ -86,5 +87,5 @@ def test_a_name_of_any_depth_costs_its_length():
     tree = network._Tree()
     for name, shape in shapes.items():
         tree.owner(name, shape)
-    assert len(tree._nodes) < 3 * network.DEPTH
+    assert len(tree._nodes) < 3 * limits.MODULE_DEPTH
     assert resolve_groups(shapes)[f"{deep}.d"].groups == 4
