@@ -95,8 +95,8 @@ KERAS_VALUES = 1_000_000
 
 # --- groups ---
 MODULE_DEPTH = 64
-"""Modules within modules that are told apart; all that lies deeper hangs at the top, since a name may hold any number of
-dots and each would cost another copy of it."""
+"""Modules within modules that are told apart; all that lies deeper hangs at the top, since a name may hold any number
+of dots and each would cost another copy of it."""
 
 # --- measuring ---
 BLOCK = 1024
