@@ -22,10 +22,13 @@ from torch import nn
 
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, GcxError, LimitError
-from gcx.readers import dtypes, onnx_graph, onnx_names, onnx_stores, protobuf
-from gcx.readers import onnx as reader_module
+from gcx.readers import dtypes, protobuf
 from gcx.readers.base import ReadOptions, open_source
 from gcx.readers.onnx import OnnxReader
+from gcx.readers.onnx import graph as onnx_graph
+from gcx.readers.onnx import names as onnx_names
+from gcx.readers.onnx import reader as reader_module
+from gcx.readers.onnx import stores as onnx_stores
 
 READER = OnnxReader()
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "checkpoints"

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 import gcx
 from gcx.checkpoint import ConvSpec
-from gcx.readers import onnx_computed
+from gcx.readers.onnx import computed as onnx_computed
 
 W, Q = weight(8, 2, 3, 3), np.arange(-72, 72, dtype=np.int8).reshape(8, 2, 3, 3)
 ONE = np.float32(0.5)

@@ -9,10 +9,10 @@ from evil import Call, Raw, Ref, legacy_file, legacy_storage, ops, storage, tens
 from readers.opening import opened, refused
 
 from gcx.errors import UsageError
-from gcx.readers import wrappers as wrappers_module
 from gcx.readers.torch import modules as modules_module
 from gcx.readers.torch import walk as walk_module
 from gcx.readers.torch import work as work_module
+from gcx.readers.torch import wrappers as wrappers_module
 
 
 def conv(number=0, shape=(4, 3, 1, 1), kind="_rebuild_tensor_v2"):

@@ -23,9 +23,9 @@ from gcx.readers.torch.exported_json import (
     operands,
     whole_number,
 )
+from gcx.readers.torch.program_weights import MOST_PARTS
 from gcx.readers.torch.recorded import Recorded
 from gcx.readers.torch.values import PerChannel, PerTensor, Tensor
-from gcx.readers.torch.weight_parts import MOST_PARTS
 
 _OPERATOR = re.compile(r"torch\.ops\.aten\.(\w+)\.\w+")
 _AS_IT_IS = re.compile(r"to|_to_copy|type_as|detach_?|alias|clone|contiguous|lift_fresh(?:_copy)?")

@@ -12,7 +12,7 @@ from gcx.readers.torch.container import storage_of
 from gcx.readers.torch.machine import Budget, Machine, TruncatedPickleError
 from gcx.readers.torch.tensors import item_bytes, refuse
 from gcx.readers.torch.values import CURE, Global, Pairs, Storage
-from gcx.readers.wrappers import Parsed, checkpoint_of
+from gcx.readers.torch.wrappers import Parsed, checkpoint_of
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001

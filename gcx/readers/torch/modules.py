@@ -11,8 +11,8 @@ from gcx.checkpoint import ConvSpec
 from gcx.errors import MESSAGE_LIMIT, CheckpointError, LimitError, printable
 from gcx.limits import MODULES, TENSORS
 from gcx.readers.torch.packed import quantised_conv
+from gcx.readers.torch.program_weights import KEPT_AS, is_large
 from gcx.readers.torch.values import CURE, Pairs, Placeholder, Tensor
-from gcx.readers.torch.weight_parts import KEPT_AS, is_large
 from gcx.readers.torch.work import Work
 
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from gcx.checkpoint import ConvSpec, TensorRef
 from gcx.errors import MESSAGE_LIMIT, printable
+from gcx.readers.torch.program_weights import is_large, is_put_together, main_parts, whole_name
 from gcx.readers.torch.values import Tensor
-from gcx.readers.torch.weight_parts import is_large, is_put_together, main_parts, whole_name
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ from gcx.errors import MESSAGE_LIMIT, CheckpointError, LimitError, printable
 from gcx.limits import TENSORS
 from gcx.readers.torch.modules import walk_modules
 from gcx.readers.torch.packed import CLASSES, Numbers, Packed, packed_parameters, quantised_conv
+from gcx.readers.torch.program_weights import is_large
 from gcx.readers.torch.script_code import Class
 from gcx.readers.torch.script_values import Place
 from gcx.readers.torch.values import CURE, Pairs, Placeholder, Tensor
-from gcx.readers.torch.weight_parts import is_large
 from gcx.readers.torch.work import Work
 
 _HOME = "__torch__."

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from gcx.readers.torch.program_weights import KEPT_AS, PARTS, is_large
 from gcx.readers.torch.recorded import Recorded
 from gcx.readers.torch.script_code import Call, Class
 from gcx.readers.torch.script_modules import Modules
 from gcx.readers.torch.script_values import Place, Value
 from gcx.readers.torch.values import Placeholder, Tensor
-from gcx.readers.torch.weight_parts import KEPT_AS, PARTS, is_large
 
 _CONSTANTS = "CONSTANTS"
 """Under this name torch's code speaks of the archive's constants."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from gcx.readers.torch.weight_parts import MOST_PARTS
+from gcx.readers.torch.program_weights import MOST_PARTS
 
 LONGEST = 1000
 """Characters of an expression that is looked into; one that makes a weight is shorter."""

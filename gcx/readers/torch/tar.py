@@ -13,7 +13,7 @@ from gcx.readers.torch.legacy import Stream
 from gcx.readers.torch.machine import Budget
 from gcx.readers.torch.tensors import item_bytes, refuse, strided
 from gcx.readers.torch.values import CURE, Global, Storage, Tensor
-from gcx.readers.wrappers import Parsed, checkpoint_of
+from gcx.readers.torch.wrappers import Parsed, checkpoint_of
 
 _BLOCK = 512
 _FILES = ("sys_info", "pickle", "storages", "tensors")

@@ -9,8 +9,8 @@ from typing import Any
 from gcx.errors import MESSAGE_LIMIT, LimitError
 from gcx.limits import NESTING, WEIGHT_SETS
 from gcx.readers.torch.modules import attributes, is_module, read_tree
+from gcx.readers.torch.program_weights import is_large
 from gcx.readers.torch.values import Pairs, Placeholder, Tensor
-from gcx.readers.torch.weight_parts import is_large
 from gcx.readers.torch.work import Work
 from gcx.readers.weight_sets import MOMENTS, WeightSet, by_text, is_name, stands_beside
 

@@ -11,7 +11,7 @@ from gcx.readers.torch.archive import LOCAL, Archive
 from gcx.readers.torch.container import Container
 from gcx.readers.torch.exported import is_exported, read_exported
 from gcx.readers.torch.script import is_old_script, is_script, read_script
-from gcx.readers.wrappers import Parsed, checkpoint_of
+from gcx.readers.torch.wrappers import Parsed, checkpoint_of
 
 
 class TorchZipReader:

@@ -8,7 +8,7 @@ from itertools import islice
 
 from gcx.errors import CheckpointError, LimitError
 from gcx.limits import ONNX_DEPTH, ONNX_NODES, RANK, TENSORS
-from gcx.readers.onnx_tensors import Tensor, read_tensor
+from gcx.readers.onnx.tensors import Tensor, read_tensor
 from gcx.readers.protobuf import BYTES, CURE, VARINT, Field, Wire
 
 MODEL_GRAPH, MODEL_FUNCTIONS = 7, 25

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from gcx.readers.onnx_graph import Graph, Node
-from gcx.readers.onnx_names import is_called_weight
-from gcx.readers.onnx_quantised import Part, stored_part
+from gcx.readers.onnx.graph import Graph, Node
+from gcx.readers.onnx.names import is_called_weight
+from gcx.readers.onnx.stored import EXACT, Part, stored_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _SAID = {"Mul": "multiplied by", "Div": "divided by", "Add": "shifted by", "Sub": "less"}
 _SAID_FIRST = {"Div": "in place of the divisor of", "Sub": "taken from"}
 _REASON = "its weight is computed by"
-_FLOATS = ("float64", "float32", "float16")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Arithmetic:
         fits = all(size in (1, mine) for size, mine in zip(self.other.shape[::-1], shape[::-1], strict=False))
         if not fits or len(self.other.shape) > len(shape):
             return f"{_REASON} {self.op} with numbers of shape {self.other.shape}, which do not fit its {shape}"
-        if dtype not in _FLOATS or self.other.dtype != dtype:
+        if dtype not in EXACT or self.other.dtype != dtype:
             return f"{_REASON} {self.op} from {dtype} and {self.other.dtype} numbers"
         if self.other.tensor.unreadable is not None:
             return f"{_REASON} {self.op} with what {self.other.tensor.unreadable}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from gcx.errors import LimitError
 from gcx.limits import NAMES
-from gcx.readers.onnx_graph import Node
+from gcx.readers.onnx.graph import Node
 
 _WEIGHT_WORDS = ("weight", "weights", "kernel", "kernels", "filter", "filters")
 """Last parts of a name that call a tensor a weight."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from gcx.readers.dtypes import numpy_dtype
-from gcx.readers.onnx_graph import Graph, Node
-from gcx.readers.onnx_tensors import DTYPES, Tensor
+from gcx.readers.onnx.graph import Graph, Node
+from gcx.readers.onnx.stored import FLOATS, Part, stored_part
+from gcx.readers.onnx.tensors import DTYPES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,33 +24,7 @@ WEIGHT_OF = {"QLinearConv": 3, "ConvInteger": 1}
 """Convolutions on quantised weights, and which input that is."""
 _PLACES = dict.fromkeys(STEPS, (1, 2)) | {"QLinearConv": (4, 5), "ConvInteger": (None, 3)}
 """Which inputs are the scale and the zero point of the weight."""
-_FLOATS = ("float64", "float32", "float16", "bfloat16")
 _RANGES = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
-_INTEGERS = (*_RANGES, "int32", "int64")
-_WAY = 4
-"""Nodes between a stored scale and the operator that uses it."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A stored scale or zero point, and the number formats that it is cast to before it is used."""
-
-    tensor: Tensor
-    casts: tuple[str, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.tensor.shape
-
-    @property
-    def dtype(self) -> str:
-        return self.casts[-1] if self.casts else self.tensor.dtype
-
-    def cast(self, array: NDArray[Any]) -> NDArray[Any]:
-        """The numbers as the operator gets them."""
-        for dtype in self.casts:
-            array = array.astype(numpy_dtype(dtype))
-        return array
 
 
 @dataclass(frozen=True)
@@ -153,7 +127,7 @@ def quantisation(graph: Graph, node: Node) -> Quantisation:
     missing = missing or no_zero
     if scale is None and scale_at is not None:
         missing = missing or "its scale is not stored"
-    if scale is not None and scale.dtype not in _FLOATS:
+    if scale is not None and scale.dtype not in FLOATS:
         missing = missing or f"its scale is of {scale.dtype}"
     if node.block < 0 or (node.block and scale is not None and prod(scale.shape) == 1):
         missing = missing or f"its blocks of {node.block} are none"
@@ -183,24 +157,3 @@ def _part(graph: Graph, node: Node, place: int | None, what: str) -> tuple[Part 
     if part is None:
         return None, f"its {what} is not stored"
     return part, "" if part.tensor.unreadable is None else f"its {what} {part.tensor.unreadable}"
-
-
-def stored_part(graph: Graph, name: str) -> Part | None:
-    """Follow a scale or zero point back to where it is stored, through casts that every implementation does alike."""
-    casts: list[str] = []
-    for _ in range(_WAY):
-        found = graph.find(name)
-        if isinstance(found, Node) and found.op == "Constant" and found.value is not None:
-            found = found.value
-        if isinstance(found, Tensor):
-            # From a float to integers, what does not fit becomes one thing here and another there.
-            rounded = found.dtype not in _INTEGERS and any(cast in _INTEGERS for cast in casts)
-            return None if rounded else Part(found, tuple(reversed(casts)))
-        if found is None:
-            return None
-        if found.op == "Cast" and DTYPES.get(found.to) in (*_FLOATS, *_INTEGERS):
-            casts.append(DTYPES[found.to])
-        elif found.op != "Identity":
-            return None
-        name = found.inputs[0] if found.inputs else ""
-    return None

@@ -6,9 +6,9 @@ from collections.abc import Container
 from dataclasses import dataclass
 from math import prod
 
-from gcx.readers.onnx_graph import Graph
-from gcx.readers.onnx_names import is_called_weight, is_numbered
-from gcx.readers.onnx_tensors import Tensor
+from gcx.readers.onnx.graph import Graph
+from gcx.readers.onnx.names import is_called_weight, is_numbered
+from gcx.readers.onnx.tensors import Tensor
 
 WEIGHT_RANK = 3
 """Axes of a convolution's weight at least."""

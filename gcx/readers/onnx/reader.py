@@ -19,13 +19,13 @@ from gcx.limits import ONNX_GRAPH
 from gcx.readers.base import ReadOptions, Source
 from gcx.readers.dtypes import numpy_dtype
 from gcx.readers.names import module_of, no_moving_average, shown_names
-from gcx.readers.onnx_arithmetic import Arithmetic
-from gcx.readers.onnx_computed import WEIGHT_RANK
-from gcx.readers.onnx_graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, messages, read_graphs
-from gcx.readers.onnx_quantised import Quantisation, quantiser_parts
-from gcx.readers.onnx_stores import Stores
-from gcx.readers.onnx_tensors import Tensor
-from gcx.readers.onnx_weights import ConvUse, ConvWeights, conv_weights
+from gcx.readers.onnx.arithmetic import Arithmetic
+from gcx.readers.onnx.computed import WEIGHT_RANK
+from gcx.readers.onnx.graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, messages, read_graphs
+from gcx.readers.onnx.quantised import Quantisation, quantiser_parts
+from gcx.readers.onnx.stores import Stores
+from gcx.readers.onnx.tensors import Tensor
+from gcx.readers.onnx.weights import ConvUse, ConvWeights, conv_weights
 from gcx.readers.protobuf import BYTES, CURE, VARINT, Field, Wire
 
 if TYPE_CHECKING:

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field, replace
 
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, printable
-from gcx.readers.onnx_arithmetic import Arithmetic, arithmetic
-from gcx.readers.onnx_computed import PARAMETRISED, TRAINED, Origins, origins
-from gcx.readers.onnx_graph import Graph, Node
-from gcx.readers.onnx_names import Names, is_called_weight, weight_name
-from gcx.readers.onnx_quantised import STEPS, WEIGHT_OF, Quantisation, quantisation
-from gcx.readers.onnx_tensors import DTYPES, Tensor
+from gcx.readers.onnx.arithmetic import Arithmetic, arithmetic
+from gcx.readers.onnx.computed import PARAMETRISED, TRAINED, Origins, origins
+from gcx.readers.onnx.graph import Graph, Node
+from gcx.readers.onnx.names import Names, is_called_weight, weight_name
+from gcx.readers.onnx.quantised import STEPS, WEIGHT_OF, Quantisation, quantisation
+from gcx.readers.onnx.stored import EXACT
+from gcx.readers.onnx.tensors import DTYPES, Tensor
 
 PLAIN = dict.fromkeys(("Conv", "FusedConv", "NhwcFusedConv", "NhwcConv", "DeformConv"), False) | {"ConvTranspose": True}
 """Operations whose second input is a convolution weight, and whether it is transposed."""
 
 _CONVOLUTIONS = frozenset((*PLAIN, *WEIGHT_OF))
 _UNSURE = "is the weight of an NhwcConv, whose documentation and whose writers state two orders of its axes"
-_FLOATS = ("float64", "float32", "float16")
 _STEPS = 16
 """Nodes between a stored tensor and the convolution that uses it."""
 
@@ -150,7 +150,7 @@ def _way_back(graph: Graph, node: Node, name: str) -> _Way:
         if found is None:
             return computed or _Way((), end="an input of the model" if name else "none")
         name = found.inputs[0] if found.inputs else ""
-        if found.op == "Cast" and DTYPES.get(found.to) in _FLOATS:
+        if found.op == "Cast" and DTYPES.get(found.to) in EXACT:
             steps.append(DTYPES[found.to])
         elif found.op == "Transpose":
             steps.append(tuple(found.perm or ()))

@@ -15,7 +15,7 @@ from gcx.limits import SHARDS
 from gcx.readers.base import Source, open_source
 from gcx.readers.dtypes import from_little_endian, from_varints, unreadable_tensor
 from gcx.readers.names import check_beside
-from gcx.readers.onnx_tensors import Tensor
+from gcx.readers.onnx.tensors import Tensor
 from gcx.readers.protobuf import CURE
 
 if TYPE_CHECKING:
