@@ -178,10 +178,12 @@ def test_lies_about_groups_are_said(watched):
     assert any("two numbers of groups" in note for note in checkpoint.notes)
 
 
-@pytest.mark.parametrize("kind", PARAMETRISED)
-def test_groups_of_weights_that_are_computed_are_recorded_too(kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "how"), [*((kind, "trace") for kind in PARAMETRISED), ("parametrized weight_norm", "script")]
+)
+def test_groups_of_weights_that_are_computed_are_recorded_too(kind, how, tmp_path):
     module = parametrised(kind)
-    (tmp_path / "net.pt").write_bytes(scripted(module, "trace"))
+    (tmp_path / "net.pt").write_bytes(scripted(module, how))
     measured = gcx.correlate(str(tmp_path / "net.pt")).models[0].measured
     assert [(one.name, one.groups, one.groups_from) for one in measured] == [("0", 1, "recorded"), ("1", 4, "recorded")]
     live = gcx.correlate(module).models[0].measured

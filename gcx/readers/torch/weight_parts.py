@@ -15,8 +15,6 @@ AXES = 3
 """Of a convolution's weight at least."""
 MOST_PARTS = 16
 """Tensors that a weight is computed from; what has more is not followed."""
-KEPT_AS = ("weight", "weight_v", "weight_orig")
-"""Under one of these `nn.ConvNd` keeps its numbers."""
 PARTS = (
     ("weight_v",),
     ("weight_orig",),
@@ -24,6 +22,8 @@ PARTS = (
     ("parametrizations", "weight", "original1"),
 )
 """Where a module keeps what its weight is computed from, the part of the weight's shape."""
+KEPT_AS = ("weight", *map(".".join, PARTS))
+"""Under one of these `nn.ConvNd` keeps its numbers."""
 _PARAMETRISED = re.compile(r"((?:.*\.)?)parametrizations\.weight\.original1?", re.DOTALL)
 _FAKE = "_fake_quant"
 
