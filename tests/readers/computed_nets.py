@@ -54,6 +54,20 @@ class Blended(Computed):
         return functional.conv2d(images, weight, self.bias, groups=self.groups)
 
 
+class Changed(Computed):
+    def forward(self, images: Tensor) -> Tensor:
+        weight = self.weight.clone()
+        weight.clamp_(-0.05, 0.05)
+        return functional.conv2d(images, weight, self.bias, groups=self.groups)
+
+
+class ChangedInPart(Computed):
+    def forward(self, images: Tensor) -> Tensor:
+        weight = self.weight.clone()
+        weight[:, 0].mul_(3.0)
+        return functional.conv2d(images, weight, self.bias, groups=self.groups)
+
+
 class HandedOn(Computed):
     def forward(self, images: Tensor) -> Tensor:
         return self._conv_forward(images, self.weight * 2, self.bias)
@@ -66,6 +80,8 @@ COMPUTED = {
     Equalised: "mul",
     Flipped: "flip",
     Blended: "add",
+    Changed: "clamp_",
+    ChangedInPart: "mul_",
     HandedOn: "mul",
 }
 """To each the function that makes the weight in the end."""

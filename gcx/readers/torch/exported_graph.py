@@ -67,6 +67,8 @@ class Program:
         module = json_object(graph, "graph_module")
         self._signature, nodes = json_object(module, "signature"), json_object(module, "graph")
         self.tensors = tensors
+        self._changed: dict[str, str] = {}
+        """Weights of which something was changed in place, and by what."""
         inputs = [(name, kind, held) for kind, name, held in self._inputs()]
         self.recorded = Recorded(tensors, {held for _, kind, held in inputs if kind == "parameter"})
         self._run(nodes, {name: _Value((held,)) for name, _, held in inputs}, 0)
@@ -141,10 +143,11 @@ class Program:
             transposed = stated if isinstance(stated, bool) else None
         # An argument that has its default is left out: one group.
         groups = whole_number(given["groups"]) if "groups" in given else 1
-        if weight.by is None:
+        by = weight.by or self._changed.get(weight.made_of[0])
+        if by is None:
             self.recorded.used(weight.made_of[0], groups, transposed)
         else:
-            self.recorded.computed(weight.made_of, weight.by, groups, transposed)
+            self.recorded.computed(weight.made_of, by, groups, transposed)
 
     def _made(
         self,
@@ -160,6 +163,9 @@ class Program:
         weight = known.get(named(given.get("input") or given.get("self")))
         if called and weight and _AS_IT_IS.fullmatch(operator_name):
             return weight
+        if called and weight and operator_name.endswith("_"):
+            # It may be one copy of several that is changed; none is taken for the weight as it is kept.
+            self._changed.update(dict.fromkeys(weight.made_of, operator_name))
         names = [name for argument in given.values() for name in operands(argument) if name]
         if any(name not in known for name in names):
             return None

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from gcx.errors import LimitError
 from gcx.limits import SCRIPT_STATEMENTS
 from gcx.readers.torch.convolutions import HANDED_ON, Operator, operator
-from gcx.readers.torch.script_values import LONGEST, Value, Values
+from gcx.readers.torch.script_values import LONGEST, Place, Value, Values
 
+_CHANGES = Operator(None, weight=0, bias=None)
+"""What changes its first argument in place."""
 _LINE = 65_536
 """Characters of a line in which calls are looked for; torch folds what is deep."""
 _ARGUMENTS = 16
@@ -26,6 +28,8 @@ _CONSTANT = re.compile(r"  (groups|kernel_size) : Final\[.{1,40}?\] = (.{1,100})
 _METHOD = re.compile(r"  def \w+\((\w+)")
 _ASSIGNED = re.compile(r" {4,}(\w[\w, ]*?)(?:: [^=]{1,200})? = (.*)")
 _CALL = re.compile(r"(?:(?<![\w.])(?:torch|ops)\.([\w.]{1,100})|\(\w{1,100}\)\.(_conv_forward))\(")
+_IN_PLACE = re.compile(r"(?!detach)[a-z]\w*[^\W_]_")
+"""Functions that change their first argument."""
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\](){},]')
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)"?')
 _UNSAVED = "ConstantMKLDNNTensor"
@@ -80,6 +84,8 @@ class _Method:
     assigned: dict[str, tuple[str, bool] | None] = field(default_factory=dict)
     """Local names, as `Values` takes them."""
     calls: dict[_Written, None] = field(default_factory=dict)
+    changed: dict[str, str] = field(default_factory=dict)
+    """What is changed in place, as it is written, and by what."""
 
 
 class CodeReader:
@@ -155,18 +161,24 @@ class CodeReader:
             for name in names:
                 # A second value, of a branch or a loop, leaves it open which one is meant.
                 method.assigned[name] = None if name in method.assigned else (assigned[2], len(names) == 1)
-        if "conv" in line and len(line) <= _LINE:
-            for written in _calls(line):
+        if ("conv" in line or "_(" in line) and len(line) <= _LINE:
+            for name, written in _calls(line):
                 self._count(1)
-                method.calls[written] = None
+                if written.operator is _CHANGES:
+                    method.changed[written.weight] = name
+                else:
+                    method.calls[written] = None
 
     def _finish(self, method: _Method | None, found: Class) -> None:
         """Resolve a method's calls, now that all that it assigns is known."""
         if method is None or not method.calls:
             return
         values = Values(method.this, method.assigned, self._count)
+        changed = self._changed(method, values)
         for call in method.calls:
             weight = values.of(call.weight)
+            if weight is not None and weight.place in changed:
+                weight = Value(weight.places, changed[weight.place])
             if weight is not None and weight.by == _UNSAVED:
                 found.unsaved += 1
             # Trailing arguments with their default are left out: one group.
@@ -178,6 +190,15 @@ class CodeReader:
             bias = values.of(call.bias or "None")
             found.calls[Call(weight, groups, transposed, bias, call.operator == HANDED_ON)] = None
 
+    @staticmethod
+    def _changed(method: _Method, values: Values) -> dict[Place, str]:
+        """The places of which something is changed in place: it may be a copy, and none is told from the other."""
+        found: dict[Place, str] = {}
+        for text, name in method.changed.items():
+            value = values.of(text)
+            found.update(dict.fromkeys(value.places if value else (), name))
+        return found
+
 
 def _lines(text: str) -> Iterator[str]:
     at = 0
@@ -188,13 +209,13 @@ def _lines(text: str) -> Iterator[str]:
         at = end + 1
 
 
-def _calls(line: str) -> Iterator[_Written]:
-    """The convolutions of a line, inner ones too; one pass, however deep they stand."""
-    named = ((call.end() - 1, operator((call[2] or call[1]).rpartition(".")[2])) for call in _CALL.finditer(line))
-    opened = {place: found for place, found in named if found is not None}
+def _calls(line: str) -> Iterator[tuple[str, _Written]]:
+    """The convolutions of a line and what changes a tensor, inner ones too; one pass, however deep they stand."""
+    named = ((call.end() - 1, (call[2] or call[1]).rpartition(".")[2]) for call in _CALL.finditer(line))
+    opened = {place: (name, called) for place, name in named if (called := _operator(name)) is not None}
     if not opened:
         return
-    stack: list[tuple[Operator | None, list[int]]] = []
+    stack: list[tuple[tuple[str, Operator] | None, list[int]]] = []
     for token in _TOKEN.finditer(line):
         char = token[0]
         if char in "([{":
@@ -208,7 +229,11 @@ def _calls(line: str) -> Iterator[_Written]:
             found, starts = stack.pop()
             if found is not None:
                 ends = [*(start - 1 for start in starts[1:]), token.start()]
-                yield _written(found, line, starts, ends)
+                yield found[0], _written(found[1], line, starts, ends)
+
+
+def _operator(name: str) -> Operator | None:
+    return operator(name) or (_CHANGES if _IN_PLACE.fullmatch(name) else None)
 
 
 def _written(found: Operator, line: str, starts: list[int], ends: list[int]) -> _Written:
