@@ -68,12 +68,23 @@ class ChangedInPart(Computed):
         return functional.conv2d(images, weight, self.bias, groups=self.groups)
 
 
+class Borrowed(nn.Module):
+    """It takes the weight of a convolution that does not run itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = nn.Conv2d(4, 8, 3, groups=2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.conv2d(images, self.kept.weight.tanh(), self.kept.bias, groups=self.kept.groups)
+
+
 class HandedOn(Computed):
     def forward(self, images: Tensor) -> Tensor:
         return self._conv_forward(images, self.weight * 2, self.bias)
 
 
-COMPUTED = {
+COMPUTED: dict[type[nn.Module], str] = {
     Standardised: "div",
     Masked: "mul",
     Scaled: "mul",
@@ -82,11 +93,12 @@ COMPUTED = {
     Blended: "add",
     Changed: "clamp_",
     ChangedInPart: "mul_",
+    Borrowed: "tanh",
     HandedOn: "mul",
 }
 """To each the function that makes the weight in the end."""
 
 
-def computed(kind: type[Computed]) -> nn.Module:
+def computed(kind: type[nn.Module]) -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 1), kind()).eval()

@@ -12,25 +12,18 @@ from dataclasses import dataclass, field
 
 from gcx.errors import LimitError
 from gcx.limits import SCRIPT_STATEMENTS
-from gcx.readers.torch.convolutions import HANDED_ON, Operator, operator
-from gcx.readers.torch.script_values import LONGEST, Place, Value, Values
+from gcx.readers.torch.convolutions import HANDED_ON
+from gcx.readers.torch.script_calls import CHANGES, Written, calls, runs
+from gcx.readers.torch.script_values import Place, Value, Values
 
-_CHANGES = Operator(None, weight=0, bias=None)
-"""What changes its first argument in place."""
 _LINE = 65_536
 """Characters of a line in which calls are looked for; torch folds what is deep."""
-_ARGUMENTS = 16
-"""Arguments of a call that are kept apart."""
 
 _CLASS = re.compile(r"class (\w+)(?:\((\w+)\))?:")
 _NAMES = re.compile(r"  __(parameters|buffers)__ = \[(.*)\]")
 _CONSTANT = re.compile(r"  (groups|kernel_size) : Final\[.{1,40}?\] = (.{1,100})")
 _METHOD = re.compile(r"  def \w+\((\w+)")
 _ASSIGNED = re.compile(r" {4,}(\w[\w, ]*?)(?:: [^=]{1,200})? = (.*)")
-_CALL = re.compile(r"(?:(?<![\w.])(?:torch|ops)\.([\w.]{1,100})|\(\w{1,100}\)\.(_conv_forward))\(")
-_IN_PLACE = re.compile(r"(?!detach)[a-z]\w*[^\W_]_")
-"""Functions that change their first argument."""
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\](){},]')
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)"?')
 _UNSAVED = "ConstantMKLDNNTensor"
 """What stands where a weight was, in a program that was made ready for oneDNN."""
@@ -60,19 +53,10 @@ class Class:
     """`groups` and `kernel_size`, as `nn.ConvNd` has them, as text."""
     calls: dict[Call, None] = field(default_factory=dict)
     """In order, each once."""
+    runs: set[Place] = field(default_factory=set)
+    """Where the modules are of which its methods call others."""
     unsaved: int = 0
     """Convolutions with weights that torch does not save."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A call that convolves, as it is written."""
-
-    operator: Operator
-    weight: str
-    bias: str
-    groups: str
-    transposed: str
 
 
 @dataclass(slots=True)
@@ -83,9 +67,11 @@ class _Method:
     """The name of its first parameter, the module."""
     assigned: dict[str, tuple[str, bool] | None] = field(default_factory=dict)
     """Local names, as `Values` takes them."""
-    calls: dict[_Written, None] = field(default_factory=dict)
+    calls: dict[Written, None] = field(default_factory=dict)
     changed: dict[str, str] = field(default_factory=dict)
     """What is changed in place, as it is written, and by what."""
+    runs: dict[str, None] = field(default_factory=dict)
+    """Modules of which a method is called, as they are written."""
 
 
 class CodeReader:
@@ -161,19 +147,24 @@ class CodeReader:
             for name in names:
                 # A second value, of a branch or a loop, leaves it open which one is meant.
                 method.assigned[name] = None if name in method.assigned else (assigned[2], len(names) == 1)
-        if ("conv" in line or "_(" in line) and len(line) <= _LINE:
-            for name, written in _calls(line):
+        if len(line) <= _LINE:
+            for module in runs(line):
                 self._count(1)
-                if written.operator is _CHANGES:
+                method.runs[module] = None
+            for name, written in calls(line):
+                self._count(1)
+                if written.operator is CHANGES:
                     method.changed[written.weight] = name
                 else:
                     method.calls[written] = None
 
     def _finish(self, method: _Method | None, found: Class) -> None:
         """Resolve a method's calls, now that all that it assigns is known."""
-        if method is None or not method.calls:
+        if method is None or not (method.calls or method.runs):
             return
         values = Values(method.this, method.assigned, self._count)
+        run = (values.of(text) for text in method.runs)
+        found.runs.update(module.place for module in run if module is not None and module.place is not None)
         changed = self._changed(method, values)
         for call in method.calls:
             weight = values.of(call.weight)
@@ -207,41 +198,3 @@ def _lines(text: str) -> Iterator[str]:
         end = len(text) if end < 0 else end
         yield text[at:end]
         at = end + 1
-
-
-def _calls(line: str) -> Iterator[tuple[str, _Written]]:
-    """The convolutions of a line and what changes a tensor, inner ones too; one pass, however deep they stand."""
-    named = ((call.end() - 1, (call[2] or call[1]).rpartition(".")[2]) for call in _CALL.finditer(line))
-    opened = {place: (name, called) for place, name in named if (called := _operator(name)) is not None}
-    if not opened:
-        return
-    stack: list[tuple[tuple[str, Operator] | None, list[int]]] = []
-    for token in _TOKEN.finditer(line):
-        char = token[0]
-        if char in "([{":
-            stack.append((opened.get(token.start()), [token.end()]))
-        elif not stack:
-            continue
-        elif char == ",":
-            if stack[-1][0] is not None and len(stack[-1][1]) < _ARGUMENTS:
-                stack[-1][1].append(token.end())
-        elif char in ")]}":
-            found, starts = stack.pop()
-            if found is not None:
-                ends = [*(start - 1 for start in starts[1:]), token.start()]
-                yield found[0], _written(found[1], line, starts, ends)
-
-
-def _operator(name: str) -> Operator | None:
-    return operator(name) or (_CHANGES if _IN_PLACE.fullmatch(name) else None)
-
-
-def _written(found: Operator, line: str, starts: list[int], ends: list[int]) -> _Written:
-    """The arguments that matter; empty where one is left out, cut where it is too long to be looked into."""
-
-    def argument(place: int | None) -> str:
-        if place is None or place >= len(starts):
-            return ""
-        return line[starts[place] : min(ends[place], starts[place] + LONGEST + 1)].strip()
-
-    return _Written(found, *map(argument, (found.weight, found.bias, found.groups, found.transposed_at)))

@@ -31,6 +31,7 @@ class Program:
     """Convolutions whose weights torch does not save."""
     _used: set[int] = field(default_factory=set)
     """Constants that have a name as weight or bias."""
+    _run: set[int] = field(default_factory=set)
     _home: str = _CONSTANTS
 
     def __post_init__(self) -> None:
@@ -47,7 +48,9 @@ class Program:
         while type(root) is Placeholder and self._home in modules.attributes(root):
             self._home += "_"
         # A module may use what one that comes later keeps.
-        for prefix, module in list(modules.walk(root)):
+        found = list(modules.walk(root))
+        self._run = self._all_run(root)
+        for prefix, module in found:
             known = modules.known(module)
             packed = modules.quantised(module)
             if packed is not None:
@@ -96,10 +99,25 @@ class Program:
             if made_of:
                 self.recorded.computed(made_of, by, self._groups(module, call), call.transposed)
 
+    def _all_run(self, root: Any) -> set[int]:
+        """By `id` the modules that run when the program does; torch writes the code of others, too."""
+        found: dict[int, Placeholder] = {id(root): root}
+        ahead = [root]
+        while ahead:
+            module = ahead.pop()
+            known = self.modules.known(module)
+            for place in () if known is None else known.runs:
+                value = self.modules.at(module, place)
+                if type(value) is Placeholder and id(value) not in found:
+                    found[id(value)] = value
+                    ahead.append(value)
+        return set(found)
+
     def _used_as_kept(self, prefix: str, module: Placeholder, place: Place, call: Call) -> None:
         if is_large(self.modules.at(module, place)):
             name = self._weight_name(prefix, module, place, call)
-            self.recorded.used(name, self._groups(module, call), call.transposed)
+            state = self.recorded.used if id(module) in self._run else self.recorded.state
+            state(name, self._groups(module, call), call.transposed)
 
     def _parts(self, prefix: str, module: Placeholder) -> list[str]:
         """The part that stands for the weight of a module that is given its weight, as the older hooks of torch do."""
