@@ -9,7 +9,7 @@ import zipfile
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import prune  # noqa: F401 - nn.utils does not bring it along
+from torch.nn.utils import parametrize, prune  # noqa: F401 - nn.utils does not bring them along
 
 from gcx.checkpoint import ConvSpec
 
@@ -186,6 +186,18 @@ def parametrised(kind: str) -> nn.Module:
             }[kind](conv)
         made(torch.randn(INPUT))  # the older kinds compute the weight when the module runs
     return made
+
+
+def stacked(first: str) -> nn.Module:
+    """Two convolutions, the weight of the second made by one parametrization of another's."""
+    made = parametrised(first)
+    nn.utils.parametrize.register_parametrization(made[1], "weight", Symmetric())
+    return made
+
+
+class Symmetric(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + weight.flip(2)
 
 
 PARAMETRISED = ("weight_norm", "spectral_norm", "pruned", "parametrized weight_norm", "parametrized spectral_norm")

@@ -34,6 +34,7 @@ from readers.program_nets import (  # noqa: E402
     gained,
     net,
     parametrised,
+    stacked,
     trained_quantised,
 )
 from torch import nn  # noqa: E402
@@ -101,6 +102,15 @@ def test_a_weight_is_found_wherever_it_stands_in_its_module(first, second, tmp_p
     expected = [("0", 1), *([("1", 2), ("1.weight", 2)] if second else [("1", 2)])]
     assert [(layer.name, layer.groups) for layer in layers] == expected
     assert {layer.groups_from for layer in layers} == {"recorded"}
+
+
+@pytest.mark.parametrize("decomposed", [False, True])
+@pytest.mark.parametrize("first", ["parametrized weight_norm", "parametrized spectral_norm"])
+def test_what_is_stacked_on_a_norm_is_not_forgotten(first, decomposed, tmp_path):
+    (tmp_path / "net.pt2").write_bytes(exported(stacked(first), decomposed=decomposed))
+    whole, left = gcx.correlate(str(tmp_path / "net.pt2")).models[0].layers
+    assert (whole.status, left.status) == ("measured", "skipped")
+    assert "(by `add`)" in left.reason
 
 
 @pytest.mark.parametrize("decomposed", [False, True])

@@ -28,6 +28,7 @@ from readers.program_nets import (  # noqa: E402
     net,
     parametrised,
     scripted,
+    stacked,
     trained_quantised,
 )
 from readers.quantised_net import SPECS as QUANTISED  # noqa: E402
@@ -188,6 +189,14 @@ def test_groups_of_weights_that_are_computed_are_recorded_too(kind, how, tmp_pat
     live = gcx.correlate(module).models[0].measured
     for one, other in zip(measured, live, strict=True):
         assert one.within.mean_r2 == pytest.approx(other.within.mean_r2, rel=1e-6)
+
+
+@pytest.mark.parametrize("first", ["parametrized weight_norm", "parametrized spectral_norm"])
+def test_what_is_stacked_on_a_norm_is_not_forgotten(first, tmp_path):
+    (tmp_path / "net.pt").write_bytes(scripted(stacked(first), "trace"))
+    whole, left = gcx.correlate(str(tmp_path / "net.pt")).models[0].layers
+    assert (whole.status, left.status) == ("measured", "skipped")
+    assert "Norm, Symmetric`" in left.reason
 
 
 @pytest.mark.parametrize("how", ["script", "trace"])

@@ -63,7 +63,7 @@ class Recorded:
             transposed: whether the convolution is.
         """
         mains = main_parts(made_of, self.tensors, self.parameters)
-        if not any(is_put_together(main, made_of, self.tensors) for main in mains):
+        if not any(is_put_together(main, made_of, by, self.tensors) for main in mains):
             for name in filter(lambda name: is_large(self.tensors.get(name)), made_of):
                 self._computed.setdefault(name, by)
         for main in mains:

@@ -11,12 +11,10 @@ from gcx.readers.torch.script_code import Call, Class
 from gcx.readers.torch.script_modules import Modules
 from gcx.readers.torch.script_values import Place, Value
 from gcx.readers.torch.values import Placeholder, Tensor
-from gcx.readers.torch.weight_parts import KEPT_AS, PARTS, is_large
+from gcx.readers.torch.weight_parts import ELSEWHERE, KEPT_AS, PARTS, is_large
 
 _CONSTANTS = "CONSTANTS"
 """Under this name torch's code speaks of the archive's constants."""
-_ELSEWHERE = "another module"
-"""What computes a weight that a method is given."""
 _MOST_TENSORS = 64
 """Of a module that computes a weight; one with more is not looked through."""
 
@@ -90,9 +88,9 @@ class Program:
         for call in known.calls:
             weight = call.weight
             if weight is None:
-                made_of, by = self._parts(prefix, module) if len(known.calls) == 1 else [], _ELSEWHERE
+                made_of, by = self._parts(prefix, module) if len(known.calls) == 1 else [], ELSEWHERE
             elif weight.place is None:
-                made_of, by = list(self._made_of(prefix, module, weight)), weight.by or ""
+                made_of, by = list(self._made_of(prefix, module, weight)), self._maker(module, weight)
             else:
                 self._used_as_kept(prefix, module, weight.place, call)
                 continue
@@ -142,6 +140,16 @@ class Program:
                     for name, value in held.items():
                         if type(value) is Tensor:
                             yield self.modules.name(prefix, inside, name)
+
+    def _maker(self, module: Placeholder, weight: Value) -> str:
+        """What computes a weight; where that is a list of parametrizations, their classes."""
+        place = weight.places[0] if len(weight.places) == 1 else None
+        found = None if place is None else self.modules.at(module, place)
+        if type(found) is not Placeholder:
+            return weight.by or ""
+        held = self.modules.attributes(found)
+        made_by = [value.cls.name for name, value in held.items() if name.isdecimal() and type(value) is Placeholder]
+        return ", ".join(made_by) or weight.by or ""
 
     def _groups(self, module: Placeholder, call: Call) -> int | None:
         value = call.groups
