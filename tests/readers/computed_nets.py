@@ -79,6 +79,13 @@ class Borrowed(nn.Module):
         return functional.conv2d(images, self.kept.weight.tanh(), self.kept.bias, groups=self.kept.groups)
 
 
+class Normalised(Computed):
+    """By a function that is no operator: torch writes its code beside that of the modules."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.conv2d(images, functional.normalize(self.weight, dim=1), self.bias, groups=self.groups)
+
+
 class HandedOn(Computed):
     def forward(self, images: Tensor) -> Tensor:
         return self._conv_forward(images, self.weight * 2, self.bias)
@@ -94,9 +101,10 @@ COMPUTED: dict[type[nn.Module], str] = {
     Changed: "clamp_",
     ChangedInPart: "mul_",
     Borrowed: "tanh",
+    Normalised: "",
     HandedOn: "mul",
 }
-"""To each the function that makes the weight in the end."""
+"""To each the function that makes the weight in the end; empty where each form has its own name for it."""
 
 
 def computed(kind: type[nn.Module]) -> nn.Module:

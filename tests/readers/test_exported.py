@@ -122,7 +122,7 @@ def test_a_weight_that_is_computed_is_not_measured_as_what_it_is_made_of(kind, d
     assert (listed.groups, listed.groups_from) == (2, "recorded")
     _, *left = gcx.correlate(str(tmp_path / "net.pt2")).models[0].layers
     assert {layer.status for layer in left} == {"skipped"}
-    by = "" if decomposed else f"(by `{COMPUTED[kind]}`)"  # what is decomposed has other names
+    by = "" if decomposed else f"(by `{COMPUTED[kind]}"  # what is decomposed has other names
     assert all("is no weight itself" in layer.reason and by in layer.reason for layer in left)
 
 

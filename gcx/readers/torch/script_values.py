@@ -21,6 +21,7 @@ _COUNTED = 4
 
 _TOKEN = re.compile(r'\s*+("(?:[^"\\]|\\.)*+"|[^\W\d]\w*+|[0-9][\w.]*+(?:(?<=e)[-+][0-9]++)?|\S)')
 _CONSTANT = re.compile(r"c([0-9]{1,9})")
+_FUNCTION = re.compile(r"__torch__\.(?:\w+\.)*+(\w+)")
 _AS_IT_IS = re.compile(
     r"to|type_as|contiguous|detach_?|alias|clone|float|half|double|bfloat16|_autocast_to_(?:reduced|full)_precision"
 )
@@ -109,6 +110,12 @@ class Values:
                 self._names[name] = value if alone or value is None else _one_of(value)
         return self._names[name]
 
+    def function(self, name: str) -> str | None:
+        """What a function of the archive is called to which torch gave this local name."""
+        assigned = self.assigned.get(name)
+        found = _FUNCTION.fullmatch(assigned[0]) if assigned is not None else None
+        return None if found is None else found[1]
+
     @property
     def depth(self) -> int:
         return self._depth
@@ -182,6 +189,9 @@ class _Expression:
     def name(self, word: str) -> Value | None:
         """A local name, a constant of the archive, or a function that is called."""
         known = self.values.named(word, self.depth)
+        if known is None and self.next() == "(" and (function := self.values.function(word)):
+            self.at += 1
+            return _together(self.several(")"), function)
         if known is not None or word in self.values.assigned:
             return known
         path = [word]
