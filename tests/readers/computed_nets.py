@@ -86,6 +86,16 @@ class Normalised(Computed):
         return functional.conv2d(images, functional.normalize(self.weight, dim=1), self.bias, groups=self.groups)
 
 
+class ComputedInTurn(Computed):
+    """In one branch only, which torch writes even where the other is taken."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        weight = self.weight
+        if images.shape[0] < 9:
+            weight = torch.sigmoid(weight)
+        return functional.conv2d(images, weight, self.bias, groups=self.groups)
+
+
 class HandedOn(Computed):
     def forward(self, images: Tensor) -> Tensor:
         return self._conv_forward(images, self.weight * 2, self.bias)
@@ -102,6 +112,7 @@ COMPUTED: dict[type[nn.Module], str] = {
     ChangedInPart: "mul_",
     Borrowed: "tanh",
     Normalised: "",
+    ComputedInTurn: "sigmoid",
     HandedOn: "mul",
 }
 """To each the function that makes the weight in the end; empty where each form has its own name for it."""

@@ -65,7 +65,7 @@ class _Method:
 
     this: str
     """The name of its first parameter, the module."""
-    assigned: dict[str, tuple[str, bool] | None] = field(default_factory=dict)
+    assigned: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
     """Local names, as `Values` takes them."""
     calls: dict[Written, None] = field(default_factory=dict)
     changed: dict[str, str] = field(default_factory=dict)
@@ -145,8 +145,7 @@ class CodeReader:
             names = [name.strip() for name in assigned[1].split(",")]
             self._count(len(names))
             for name in names:
-                # A second value, of a branch or a loop, leaves it open which one is meant.
-                method.assigned[name] = None if name in method.assigned else (assigned[2], len(names) == 1)
+                method.assigned.setdefault(name, []).append((assigned[2], len(names) == 1))
         if len(line) <= _LINE:
             for module in runs(line):
                 self._count(1)
