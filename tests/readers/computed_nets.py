@@ -96,6 +96,14 @@ class ComputedInTurn(Computed):
         return functional.conv2d(images, weight, self.bias, groups=self.groups)
 
 
+class Gated(Computed):
+    """By what the images say."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        gate = images.mean((0, 2, 3)).sigmoid()[:2].reshape(1, 2, 1, 1)
+        return functional.conv2d(images, self.weight * gate, self.bias, groups=self.groups)
+
+
 class HandedOn(Computed):
     def forward(self, images: Tensor) -> Tensor:
         return self._conv_forward(images, self.weight * 2, self.bias)
@@ -113,6 +121,7 @@ COMPUTED: dict[type[nn.Module], str] = {
     Borrowed: "tanh",
     Normalised: "",
     ComputedInTurn: "sigmoid",
+    Gated: "mul",
     HandedOn: "mul",
 }
 """To each the function that makes the weight in the end; empty where each form has its own name for it."""

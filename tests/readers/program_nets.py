@@ -145,6 +145,18 @@ class Unchanged(nn.Module):
         return functional.conv2d(images, self.short.to(torch.float32), groups=2)
 
 
+class Aliased(nn.Module):
+    """A convolution under a second name, a level above."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = Block(8, 4)
+        self.alias = self.block.conv
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.block(images)
+
+
 class Tied(nn.Module):
     """An autoencoder that decodes with the weight that it encodes with."""
 

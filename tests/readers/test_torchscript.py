@@ -22,6 +22,7 @@ from readers.computed_nets import COMPUTED, Borrowed, computed  # noqa: E402
 from readers.program_nets import (  # noqa: E402
     PARAMETRISED,
     SPECS,
+    Aliased,
     Tied,
     Unchanged,
     gained,
@@ -139,6 +140,7 @@ TWICE = [f"_{count} = {CONV.format(weight='self.weight', groups=count)}" for cou
         ([f"return {CONV.format(weight='unchecked_cast(Tensor, (self.weight))', groups=2)}"], ConvSpec(2, False)),
         ([f"return {CONV.format(weight='torch.to(self.weight, dtype=5)', groups=2)}"], ConvSpec(2, False)),
         ([f"return {CONV.format(weight='torch.mul(self.weight, 2)', groups=2)}"], ConvSpec(2, False)),
+        ([f"return {CONV.format(weight='torch.mul(self.weight, x)', groups=2)}"], ConvSpec(2, False)),
         (["w, v = torch.split(self.weight, 2)", f"_0 = {CONV.format(weight='w', groups=2)}"], ConvSpec(2, False)),
         (["return torch.conv_transpose2d(x, self.weight, None, [1, 1], [0, 0], [0, 0], 4)"], ConvSpec(4, True)),
         (
@@ -148,7 +150,6 @@ TWICE = [f"_{count} = {CONV.format(weight='self.weight', groups=count)}" for cou
         ([f"return {CONV.format(weight='torch.detach(self.weight)', groups=2)}"], ConvSpec(2, False)),
         ([f"return torch.relu({CONV.format(weight='self.weight', groups=2)})"], ConvSpec(2, False)),
         # What is not stated is not made up.
-        ([f"return {CONV.format(weight='torch.mul(self.weight, x)', groups=2)}"], None),
         ([f"return {CONV.format(weight='self.other', groups=2)}"], None),
         ([f"return {CONV.format(weight='x.foo(self.weight)', groups=2)}"], None),
         ([f"return {CONV.format(weight='self.weight if x else x', groups=2)}"], None),
@@ -241,6 +242,13 @@ def test_a_net_in_quantisation_aware_training_is_measured_as_it_computes(how, tm
     state = gcx.correlate(str(tmp_path / "state.pt"), groups={"0": 2, "1": 1}).models[0].measured
     assert [(one.groups, one.groups_from) for one in measured] == [(2, "recorded"), (1, "recorded")]
     assert [(one.within, one.across) for one in measured] == [(one.within, one.across) for one in state]
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_a_module_under_two_names_has_the_groups_that_its_code_states(how, tmp_path):
+    (tmp_path / "net.pt").write_bytes(scripted(Aliased().eval(), how, torch.randn(1, 8, 6, 6)))
+    (layer,) = gcx.correlate(str(tmp_path / "net.pt")).models[0].layers
+    assert (layer.groups, layer.groups_from, len(layer.tied)) == (4, "recorded", 1)
 
 
 @pytest.mark.parametrize("how", ["script", "trace", "freeze"])

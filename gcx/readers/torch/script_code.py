@@ -14,7 +14,7 @@ from gcx.errors import LimitError
 from gcx.limits import SCRIPT_STATEMENTS
 from gcx.readers.torch.convolutions import HANDED_ON
 from gcx.readers.torch.script_calls import CHANGES, Written, calls, runs
-from gcx.readers.torch.script_values import Place, Value, Values
+from gcx.readers.torch.script_values import GIVEN, Place, Value, Values
 
 _LINE = 65_536
 """Characters of a line in which calls are looked for; torch folds what is deep."""
@@ -165,8 +165,9 @@ class CodeReader:
         run = (values.of(text) for text in method.runs)
         found.runs.update(module.place for module in run if module is not None and module.place is not None)
         changed = self._changed(method, values)
+        with_input = Values(method.this, method.assigned, self._count, GIVEN)
         for call in method.calls:
-            weight = values.of(call.weight)
+            weight = values.of(call.weight) or with_input.of(call.weight)
             if weight is not None and weight.place in changed:
                 weight = Value(weight.places, changed[weight.place])
             if weight is not None and weight.by == _UNSAVED:

@@ -9,7 +9,7 @@ from typing import Any
 from gcx.readers.torch.recorded import Recorded
 from gcx.readers.torch.script_code import Call, Class
 from gcx.readers.torch.script_modules import Modules
-from gcx.readers.torch.script_values import Place, Value
+from gcx.readers.torch.script_values import GIVEN, Place, Value
 from gcx.readers.torch.values import Placeholder, Tensor
 from gcx.readers.torch.weight_parts import ELSEWHERE, KEPT_AS, PARTS, is_large
 
@@ -87,8 +87,11 @@ class Program:
         self.modules.work.look(len(known.calls))
         for call in known.calls:
             weight = call.weight
-            if weight is None:
+            if weight is None or not weight.places:
                 made_of, by = self._parts(prefix, module) if len(known.calls) == 1 else [], ELSEWHERE
+                if weight == GIVEN and len(known.calls) == 1 and not made_of:
+                    # A module that torch found under two names is given its own weight by those that run it.
+                    self.recorded.state(f"{prefix}weight", self._groups(module, call), call.transposed)
             elif weight.place is None:
                 made_of, by = list(self._made_of(prefix, module, weight)), self._maker(module, weight)
             else:

@@ -57,6 +57,10 @@ class Value:
         return self.places[0] if self.by is None and len(self.places) == 1 else None
 
 
+GIVEN = Value(by="what a method is given")
+"""What depends on a method's input and on nothing that is kept."""
+
+
 class _NotUnderstoodError(Exception):
     """The expression depends on the input, or is of a form that torch does not print for weights."""
 
@@ -69,6 +73,7 @@ class Values:
         assigned: its local names; to each the texts that it is assigned, several in branches and loops, and whether it
             is all of that or one of several results.
         count: is told of the work, in statements.
+        given: stands for what the method is given; None where its values are not looked for.
 
     >>> values = Values("self", {"w": [("self.weight", True)], "g": [("2", True)]}, lambda _: None)
     >>> values.of("torch.detach(w)"), values.of("g").literal
@@ -77,8 +82,15 @@ class Values:
     ((('weight',), ('a', '0')), None)
     """
 
-    def __init__(self, this: str, assigned: Mapping[str, list[tuple[str, bool]]], count: Callable[[int], None]):
+    def __init__(
+        self,
+        this: str,
+        assigned: Mapping[str, list[tuple[str, bool]]],
+        count: Callable[[int], None],
+        given: Value | None = None,
+    ):
         self.assigned = assigned
+        self.given = given
         self._count = count
         self._names: dict[str, Value | None] = {this: Value(((),))}
         self._texts: dict[str, Value | None] = {}
@@ -205,7 +217,7 @@ class _Expression:
         if path[0] == "CONSTANTS" and len(path) > 1 and (number := _CONSTANT.fullmatch(path[1])):
             return Value((int(number[1]),)) if len(path) == 2 else None
         if not self.skip("("):
-            return None  # a parameter of the method, or a type
+            return self.values.given if len(path) == 1 else None  # a parameter of the method, or a type
         arguments = self.several(")")
         if len(path) > 1 and path[0] not in _HOMES:
             return None
@@ -249,7 +261,7 @@ def _either(values: list[Value | None]) -> Value | None:
     """What one name means in several branches: computed where it is so in one, unless all of them keep it."""
     if all(value == values[0] for value in values):
         return values[0]
-    by = next((value.by for value in values if value is not None and value.by is not None), None)
+    by = next((value.by for value in values if value is not None and value.by not in (None, GIVEN.by)), None)
     return None if by is None else _together(values, by)
 
 
