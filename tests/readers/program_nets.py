@@ -9,7 +9,7 @@ import zipfile
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import prune  # noqa: F401 - nn.utils does not bring it along
+from torch.nn.utils import parametrize, prune  # noqa: F401 - nn.utils does not bring them along
 
 from gcx.checkpoint import ConvSpec
 
@@ -132,56 +132,6 @@ def gained(first: str, *, second: bool = False) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 1), Gained(first, second)).eval()
 
 
-class Computed(nn.Conv2d):
-    """A convolution that computes its weight from the one it keeps."""
-
-    def __init__(self) -> None:
-        super().__init__(4, 8, 3, groups=2)
-        self.register_buffer("mask", (torch.rand(8, 2, 3, 3) > 0.5).float())
-        self.scale = nn.Parameter(torch.rand(8, 1, 1, 1))
-
-
-class Standardised(Computed):
-    def forward(self, images: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(self.weight, dim=[1, 2, 3], keepdim=True)
-        weight = (self.weight - mean) / torch.sqrt(variance + 1e-5)
-        return functional.conv2d(images, weight, self.bias, groups=self.groups)
-
-
-class Masked(Computed):
-    def forward(self, images: Tensor) -> Tensor:
-        return functional.conv2d(images, self.weight * self.mask, self.bias, groups=self.groups)
-
-
-class Scaled(Computed):
-    def forward(self, images: Tensor) -> Tensor:
-        return functional.conv2d(images, (self.weight * self.scale).reshape(8, 2, 3, 3), self.bias, groups=self.groups)
-
-
-class Equalised(Computed):
-    def forward(self, images: Tensor) -> Tensor:
-        return functional.conv2d(images, self.weight * 0.3, self.bias, groups=self.groups)
-
-
-class Flipped(Computed):
-    def forward(self, images: Tensor) -> Tensor:
-        return functional.conv2d(images, self.weight.flip([2, 3]), self.bias, groups=self.groups)
-
-
-class HandedOn(Computed):
-    def forward(self, images: Tensor) -> Tensor:
-        return self._conv_forward(images, self.weight * 2, self.bias)
-
-
-COMPUTED = {Standardised: "div", Masked: "mul", Scaled: "mul", Equalised: "mul", Flipped: "flip", HandedOn: "mul"}
-"""To each the function that makes the weight in the end."""
-
-
-def computed(kind: type[Computed]) -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 1), kind()).eval()
-
-
 class Unchanged(nn.Module):
     """Weights in another precision, or seen in another way that leaves them as they are."""
 
@@ -193,6 +143,18 @@ class Unchanged(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         images = functional.conv2d(images, self.whole.detach().clone().contiguous().type_as(images))
         return functional.conv2d(images, self.short.to(torch.float32), groups=2)
+
+
+class Aliased(nn.Module):
+    """A convolution under a second name, a level above."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = Block(8, 4)
+        self.alias = self.block.conv
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.block(images)
 
 
 class Tied(nn.Module):
@@ -236,6 +198,18 @@ def parametrised(kind: str) -> nn.Module:
             }[kind](conv)
         made(torch.randn(INPUT))  # the older kinds compute the weight when the module runs
     return made
+
+
+def stacked(first: str) -> nn.Module:
+    """Two convolutions, the weight of the second made by one parametrization of another's."""
+    made = parametrised(first)
+    nn.utils.parametrize.register_parametrization(made[1], "weight", Symmetric())
+    return made
+
+
+class Symmetric(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + weight.flip(2)
 
 
 PARAMETRISED = ("weight_norm", "spectral_norm", "pruned", "parametrized weight_norm", "parametrized spectral_norm")

@@ -23,18 +23,18 @@ from gcx.readers.torch import exported_json
 
 torch = pytest.importorskip("torch")
 
+from readers.computed_nets import COMPUTED, Borrowed, computed  # noqa: E402
 from readers.program_nets import (  # noqa: E402
-    COMPUTED,
     PARAMETRISED,
     SPECS,
     Tied,
     Unchanged,
-    computed,
     exported,
     exported_of_old,
     gained,
     net,
     parametrised,
+    stacked,
     trained_quantised,
 )
 from torch import nn  # noqa: E402
@@ -105,14 +105,25 @@ def test_a_weight_is_found_wherever_it_stands_in_its_module(first, second, tmp_p
 
 
 @pytest.mark.parametrize("decomposed", [False, True])
+@pytest.mark.parametrize("first", ["parametrized weight_norm", "parametrized spectral_norm"])
+def test_what_is_stacked_on_a_norm_is_not_forgotten(first, decomposed, tmp_path):
+    (tmp_path / "net.pt2").write_bytes(exported(stacked(first), decomposed=decomposed))
+    whole, left = gcx.correlate(str(tmp_path / "net.pt2")).models[0].layers
+    assert (whole.status, left.status) == ("measured", "skipped")
+    assert "(by `add`)" in left.reason
+
+
+@pytest.mark.parametrize("decomposed", [False, True])
 @pytest.mark.parametrize("kind", COMPUTED)
 def test_a_weight_that_is_computed_is_not_measured_as_what_it_is_made_of(kind, decomposed, tmp_path):
     (tmp_path / "net.pt2").write_bytes(exported(computed(kind), decomposed=decomposed))
     listed = gcx.layers(str(tmp_path / "net.pt2")).models[0].layers[1]
-    assert (listed.name, listed.groups, listed.groups_from) == ("1", 2, "recorded")
-    left = gcx.correlate(str(tmp_path / "net.pt2")).models[0].layers[1]
-    assert left.status == "skipped"
-    assert f"`{COMPUTED[kind]}`" in left.reason
+    assert listed.name == ("1.kept" if kind is Borrowed else "1")
+    assert (listed.groups, listed.groups_from) == (2, "recorded")
+    _, *left = gcx.correlate(str(tmp_path / "net.pt2")).models[0].layers
+    assert {layer.status for layer in left} == {"skipped"}
+    by = "" if decomposed else f"(by `{COMPUTED[kind]}"  # what is decomposed has other names
+    assert all("is no weight itself" in layer.reason and by in layer.reason for layer in left)
 
 
 @pytest.mark.parametrize("decomposed", [False, True])

@@ -18,17 +18,18 @@ from gcx.readers.torch.script_code import CodeReader
 
 torch = pytest.importorskip("torch")
 
+from readers.computed_nets import COMPUTED, Borrowed, computed  # noqa: E402
 from readers.program_nets import (  # noqa: E402
-    COMPUTED,
     PARAMETRISED,
     SPECS,
+    Aliased,
     Tied,
     Unchanged,
-    computed,
     gained,
     net,
     parametrised,
     scripted,
+    stacked,
     trained_quantised,
 )
 from readers.quantised_net import SPECS as QUANTISED  # noqa: E402
@@ -139,6 +140,7 @@ TWICE = [f"_{count} = {CONV.format(weight='self.weight', groups=count)}" for cou
         ([f"return {CONV.format(weight='unchecked_cast(Tensor, (self.weight))', groups=2)}"], ConvSpec(2, False)),
         ([f"return {CONV.format(weight='torch.to(self.weight, dtype=5)', groups=2)}"], ConvSpec(2, False)),
         ([f"return {CONV.format(weight='torch.mul(self.weight, 2)', groups=2)}"], ConvSpec(2, False)),
+        ([f"return {CONV.format(weight='torch.mul(self.weight, x)', groups=2)}"], ConvSpec(2, False)),
         (["w, v = torch.split(self.weight, 2)", f"_0 = {CONV.format(weight='w', groups=2)}"], ConvSpec(2, False)),
         (["return torch.conv_transpose2d(x, self.weight, None, [1, 1], [0, 0], [0, 0], 4)"], ConvSpec(4, True)),
         (
@@ -148,7 +150,6 @@ TWICE = [f"_{count} = {CONV.format(weight='self.weight', groups=count)}" for cou
         ([f"return {CONV.format(weight='torch.detach(self.weight)', groups=2)}"], ConvSpec(2, False)),
         ([f"return torch.relu({CONV.format(weight='self.weight', groups=2)})"], ConvSpec(2, False)),
         # What is not stated is not made up.
-        ([f"return {CONV.format(weight='torch.mul(self.weight, x)', groups=2)}"], None),
         ([f"return {CONV.format(weight='self.other', groups=2)}"], None),
         ([f"return {CONV.format(weight='x.foo(self.weight)', groups=2)}"], None),
         ([f"return {CONV.format(weight='self.weight if x else x', groups=2)}"], None),
@@ -178,15 +179,25 @@ def test_lies_about_groups_are_said(watched):
     assert any("two numbers of groups" in note for note in checkpoint.notes)
 
 
-@pytest.mark.parametrize("kind", PARAMETRISED)
-def test_groups_of_weights_that_are_computed_are_recorded_too(kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "how"), [*((kind, "trace") for kind in PARAMETRISED), ("parametrized weight_norm", "script")]
+)
+def test_groups_of_weights_that_are_computed_are_recorded_too(kind, how, tmp_path):
     module = parametrised(kind)
-    (tmp_path / "net.pt").write_bytes(scripted(module, "trace"))
+    (tmp_path / "net.pt").write_bytes(scripted(module, how))
     measured = gcx.correlate(str(tmp_path / "net.pt")).models[0].measured
     assert [(one.name, one.groups, one.groups_from) for one in measured] == [("0", 1, "recorded"), ("1", 4, "recorded")]
     live = gcx.correlate(module).models[0].measured
     for one, other in zip(measured, live, strict=True):
         assert one.within.mean_r2 == pytest.approx(other.within.mean_r2, rel=1e-6)
+
+
+@pytest.mark.parametrize("first", ["parametrized weight_norm", "parametrized spectral_norm"])
+def test_what_is_stacked_on_a_norm_is_not_forgotten(first, tmp_path):
+    (tmp_path / "net.pt").write_bytes(scripted(stacked(first), "trace"))
+    whole, left = gcx.correlate(str(tmp_path / "net.pt")).models[0].layers
+    assert (whole.status, left.status) == ("measured", "skipped")
+    assert "Norm, Symmetric`" in left.reason
 
 
 @pytest.mark.parametrize("how", ["script", "trace"])
@@ -205,10 +216,11 @@ def test_a_weight_is_found_wherever_it_stands_in_its_module(how, first, second, 
 def test_a_weight_that_is_computed_is_not_measured_as_what_it_is_made_of(form, kind, tmp_path):
     (tmp_path / "net.pt").write_bytes(scripted(computed(kind), form))
     listed = gcx.layers(str(tmp_path / "net.pt")).models[0].layers[1]
-    assert (listed.name, listed.groups, listed.groups_from) == ("1", 2, "recorded")
-    left = gcx.correlate(str(tmp_path / "net.pt")).models[0].layers[1]
-    assert left.status == "skipped"
-    assert f"`{COMPUTED[kind]}`" in left.reason
+    assert listed.name == ("1.kept" if kind is Borrowed else "1")
+    assert (listed.groups, listed.groups_from) == (2, "recorded")
+    _, *left = gcx.correlate(str(tmp_path / "net.pt")).models[0].layers
+    assert {layer.status for layer in left} == {"skipped"}
+    assert all(f"(by `{COMPUTED[kind]}" in layer.reason for layer in left)
 
 
 @pytest.mark.parametrize("how", ["script", "trace"])
@@ -230,6 +242,13 @@ def test_a_net_in_quantisation_aware_training_is_measured_as_it_computes(how, tm
     state = gcx.correlate(str(tmp_path / "state.pt"), groups={"0": 2, "1": 1}).models[0].measured
     assert [(one.groups, one.groups_from) for one in measured] == [(2, "recorded"), (1, "recorded")]
     assert [(one.within, one.across) for one in measured] == [(one.within, one.across) for one in state]
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_a_module_under_two_names_has_the_groups_that_its_code_states(how, tmp_path):
+    (tmp_path / "net.pt").write_bytes(scripted(Aliased().eval(), how, torch.randn(1, 8, 6, 6)))
+    (layer,) = gcx.correlate(str(tmp_path / "net.pt")).models[0].layers
+    assert (layer.groups, layer.groups_from, len(layer.tied)) == (4, "recorded", 1)
 
 
 @pytest.mark.parametrize("how", ["script", "trace", "freeze"])

@@ -23,7 +23,7 @@ from gcx.readers.torch.exported_json import (
     operands,
     whole_number,
 )
-from gcx.readers.torch.program_weights import MOST_PARTS
+from gcx.readers.torch.program_weights import MOST_PARTS, is_large
 from gcx.readers.torch.recorded import Recorded
 from gcx.readers.torch.values import PerChannel, PerTensor, Tensor
 
@@ -43,12 +43,14 @@ _INPUTS = (("parameter", "parameter_name"), ("buffer", "buffer_name"), ("tensor_
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A tensor of the graph that does not depend on the program's input."""
+    """A tensor of the graph that is kept, or computed from such."""
 
     made_of: tuple[str, ...]
     """Weights."""
     by: str | None = None
     """What computes it; None of a weight as it is kept."""
+    with_input: bool = False
+    """And from the program's input."""
 
 
 class Program:
@@ -67,6 +69,8 @@ class Program:
         module = json_object(graph, "graph_module")
         self._signature, nodes = json_object(module, "signature"), json_object(module, "graph")
         self.tensors = tensors
+        self._changed: dict[str, str] = {}
+        """Weights of which something was changed in place, and by what."""
         inputs = [(name, kind, held) for kind, name, held in self._inputs()]
         self.recorded = Recorded(tensors, {held for _, kind, held in inputs if kind == "parameter"})
         self._run(nodes, {name: _Value((held,)) for name, _, held in inputs}, 0)
@@ -141,10 +145,11 @@ class Program:
             transposed = stated if isinstance(stated, bool) else None
         # An argument that has its default is left out: one group.
         groups = whole_number(given["groups"]) if "groups" in given else 1
-        if weight.by is None:
+        by = weight.by or self._changed.get(weight.made_of[0])
+        if by is None:
             self.recorded.used(weight.made_of[0], groups, transposed)
         else:
-            self.recorded.computed(weight.made_of, weight.by, groups, transposed)
+            self.recorded.computed(weight.made_of, by, groups, transposed)
 
     def _made(
         self,
@@ -154,15 +159,18 @@ class Program:
         known: Mapping[str, _Value],
         sizes: Mapping[str, Any],
     ) -> _Value | None:
-        """What a node makes; None where that depends on the program's input, or on many weights."""
+        """What a node makes; None where no weight is in it, or many are."""
         called = _OPERATOR.fullmatch(target)
         operator_name = called[1] if called else target
         weight = known.get(named(given.get("input") or given.get("self")))
         if called and weight and _AS_IT_IS.fullmatch(operator_name):
             return weight
+        if called and weight and operator_name.endswith("_"):
+            # It may be one copy of several that is changed; none is taken for the weight as it is kept.
+            self._changed.update(dict.fromkeys(weight.made_of, operator_name))
         names = [name for argument in given.values() for name in operands(argument) if name]
-        if any(name not in known for name in names):
-            return None
+        if any(name not in known or known[name].with_input for name in names):
+            return self._with_input(operator_name, [known[name] for name in names if name in known])
         if called and weight and _VIEWS.fullmatch(operator_name) and len(results) == 1:
             same = _keeps_kernels(sizes.get(names[0]), sizes.get(results[0]))
             return weight if weight.by or same else _Value(weight.made_of, operator_name)
@@ -171,6 +179,13 @@ class Program:
             return weight
         made_of = dict.fromkeys(part for name in names for part in known[name].made_of)
         return _Value(tuple(made_of), operator_name) if len(made_of) <= MOST_PARTS else None
+
+    def _with_input(self, operator_name: str, given: list[_Value]) -> _Value | None:
+        """What a node makes of weights and of the program's input; what a convolution makes is no weight of its own."""
+        parts = dict.fromkeys(part for value in given for part in value.made_of if is_large(self.tensors[part]))
+        if not parts or len(parts) > MOST_PARTS or operator(operator_name) is not None:
+            return None
+        return _Value(tuple(parts), operator_name, with_input=True)
 
     def _quantise(self, name: str, given: Mapping[str, Any], known: Mapping[str, _Value]) -> bool:
         """Note how a weight's integers become numbers; False where that is not understood."""

@@ -15,8 +15,6 @@ AXES = 3
 """Of a convolution's weight at least."""
 MOST_PARTS = 16
 """Tensors that a weight is computed from; what has more is not followed."""
-KEPT_AS = ("weight", "weight_v", "weight_orig")
-"""Under one of these `nn.ConvNd` keeps its numbers."""
 PARTS = (
     ("weight_v",),
     ("weight_orig",),
@@ -24,6 +22,14 @@ PARTS = (
     ("parametrizations", "weight", "original1"),
 )
 """Where a module keeps what its weight is computed from, the part of the weight's shape."""
+KEPT_AS = ("weight", *map(".".join, PARTS))
+"""Under one of these `nn.ConvNd` keeps its numbers."""
+ELSEWHERE = "another module"
+"""What computes a weight that a method is given."""
+_ENDS = frozenset({"_weight_norm", "_weight_norm_interface", "mul", "div", "_WeightNorm", "_SpectralNorm", ELSEWHERE})
+"""What the forms that `gcx.parametrizations` knows end in; after anything else the weight is another."""
+_OWN_PARTS = frozenset({"original", "original0", "original1", "0._u", "0._v"})
+"""Of one of torch's own parametrizations that nothing is stacked on."""
 _PARAMETRISED = re.compile(r"((?:.*\.)?)parametrizations\.weight\.original1?", re.DOTALL)
 _FAKE = "_fake_quant"
 
@@ -61,20 +67,26 @@ def main_parts(made_of: Collection[str], tensors: Mapping[str, Tensor], paramete
     return [name for name in found if name in parameters] or found
 
 
-def is_put_together(main: str, made_of: Collection[str], tensors: Mapping[str, Tensor]) -> bool:
+def is_put_together(main: str, made_of: Collection[str], by: str, tensors: Mapping[str, Tensor]) -> bool:
     """Whether `gcx.parametrizations` makes the weight of these parts, or says that it cannot.
 
     >>> parts = {name: Tensor(None) for name in ("c.weight_v", "c.weight_g", "c.scale")}
-    >>> is_put_together("c.weight_v", ("c.weight_v", "c.weight_g"), parts), is_put_together("c.weight_v", parts, parts)
-    (True, False)
+    >>> is_put_together("c.weight_v", ("c.weight_v", "c.weight_g"), "_weight_norm", parts)
+    True
+    >>> is_put_together("c.weight_v", ("c.weight_v", "c.weight_g"), "tanh", parts)
+    False
+    >>> is_put_together("c.weight_v", parts, "mul", parts)
+    False
     """
     whole = whole_name(main)
-    if match := _PARAMETRISED.fullmatch(main):
-        home = f"{match[1]}parametrizations.weight."
-        return all(name.startswith(home) for name in made_of)
     if main == whole:
         fake, norm = f"{whole}{_FAKE}.", f"{whole.removesuffix('weight')}bn."
         return f"{fake}scale" in tensors and all(name == main or name.startswith((fake, norm)) for name in made_of)
+    if by not in _ENDS:
+        return False
+    if match := _PARAMETRISED.fullmatch(main):
+        home = f"{match[1]}parametrizations.weight."
+        return {name.removeprefix(home) for name in made_of} <= _OWN_PARTS
     groups = (("_g",),) if main.endswith("_v") else (("_mask",), ("_u", "_v"))
     for group in groups:
         parts = {f"{whole}{part}" for part in group}

@@ -62,9 +62,11 @@ class Recorded:
             groups: None where it is not known; so is the next.
             transposed: whether the convolution is.
         """
-        for main in main_parts(made_of, self.tensors, self.parameters):
-            if not is_put_together(main, made_of, self.tensors):
-                self._computed.setdefault(main, by)
+        mains = main_parts(made_of, self.tensors, self.parameters)
+        if not any(is_put_together(main, made_of, by, self.tensors) for main in mains):
+            for name in filter(lambda name: is_large(self.tensors.get(name)), made_of):
+                self._computed.setdefault(name, by)
+        for main in mains:
             # The weight may have another shape than what it is computed from.
             if self._divides(main, groups):
                 self.state(main, groups, transposed)

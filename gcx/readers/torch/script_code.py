@@ -12,21 +12,18 @@ from dataclasses import dataclass, field
 
 from gcx.errors import LimitError
 from gcx.limits import SCRIPT_STATEMENTS
-from gcx.readers.torch.convolutions import HANDED_ON, Operator, operator
-from gcx.readers.torch.script_values import LONGEST, Value, Values
+from gcx.readers.torch.convolutions import HANDED_ON
+from gcx.readers.torch.script_calls import CHANGES, Written, calls, runs
+from gcx.readers.torch.script_values import GIVEN, Place, Value, Values
 
 _LINE = 65_536
 """Characters of a line in which calls are looked for; torch folds what is deep."""
-_ARGUMENTS = 16
-"""Arguments of a call that are kept apart."""
 
 _CLASS = re.compile(r"class (\w+)(?:\((\w+)\))?:")
 _NAMES = re.compile(r"  __(parameters|buffers)__ = \[(.*)\]")
 _CONSTANT = re.compile(r"  (groups|kernel_size) : Final\[.{1,40}?\] = (.{1,100})")
 _METHOD = re.compile(r"  def \w+\((\w+)")
 _ASSIGNED = re.compile(r" {4,}(\w[\w, ]*?)(?:: [^=]{1,200})? = (.*)")
-_CALL = re.compile(r"(?:(?<![\w.])(?:torch|ops)\.([\w.]{1,100})|\(\w{1,100}\)\.(_conv_forward))\(")
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\](){},]')
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)"?')
 _UNSAVED = "ConstantMKLDNNTensor"
 """What stands where a weight was, in a program that was made ready for oneDNN."""
@@ -56,19 +53,10 @@ class Class:
     """`groups` and `kernel_size`, as `nn.ConvNd` has them, as text."""
     calls: dict[Call, None] = field(default_factory=dict)
     """In order, each once."""
+    runs: set[Place] = field(default_factory=set)
+    """Where the modules are of which its methods call others."""
     unsaved: int = 0
     """Convolutions with weights that torch does not save."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A call that convolves, as it is written."""
-
-    operator: Operator
-    weight: str
-    bias: str
-    groups: str
-    transposed: str
 
 
 @dataclass(slots=True)
@@ -77,9 +65,13 @@ class _Method:
 
     this: str
     """The name of its first parameter, the module."""
-    assigned: dict[str, tuple[str, bool] | None] = field(default_factory=dict)
+    assigned: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
     """Local names, as `Values` takes them."""
-    calls: dict[_Written, None] = field(default_factory=dict)
+    calls: dict[Written, None] = field(default_factory=dict)
+    changed: dict[str, str] = field(default_factory=dict)
+    """What is changed in place, as it is written, and by what."""
+    runs: dict[str, None] = field(default_factory=dict)
+    """Modules of which a method is called, as they are written."""
 
 
 class CodeReader:
@@ -153,20 +145,31 @@ class CodeReader:
             names = [name.strip() for name in assigned[1].split(",")]
             self._count(len(names))
             for name in names:
-                # A second value, of a branch or a loop, leaves it open which one is meant.
-                method.assigned[name] = None if name in method.assigned else (assigned[2], len(names) == 1)
-        if "conv" in line and len(line) <= _LINE:
-            for written in _calls(line):
+                method.assigned.setdefault(name, []).append((assigned[2], len(names) == 1))
+        if len(line) <= _LINE:
+            for module in runs(line):
                 self._count(1)
-                method.calls[written] = None
+                method.runs[module] = None
+            for name, written in calls(line):
+                self._count(1)
+                if written.operator is CHANGES:
+                    method.changed[written.weight] = name
+                else:
+                    method.calls[written] = None
 
     def _finish(self, method: _Method | None, found: Class) -> None:
         """Resolve a method's calls, now that all that it assigns is known."""
-        if method is None or not method.calls:
+        if method is None or not (method.calls or method.runs):
             return
         values = Values(method.this, method.assigned, self._count)
+        run = (values.of(text) for text in method.runs)
+        found.runs.update(module.place for module in run if module is not None and module.place is not None)
+        changed = self._changed(method, values)
+        with_input = Values(method.this, method.assigned, self._count, GIVEN)
         for call in method.calls:
-            weight = values.of(call.weight)
+            weight = values.of(call.weight) or with_input.of(call.weight)
+            if weight is not None and weight.place in changed:
+                weight = Value(weight.places, changed[weight.place])
             if weight is not None and weight.by == _UNSAVED:
                 found.unsaved += 1
             # Trailing arguments with their default are left out: one group.
@@ -178,6 +181,15 @@ class CodeReader:
             bias = values.of(call.bias or "None")
             found.calls[Call(weight, groups, transposed, bias, call.operator == HANDED_ON)] = None
 
+    @staticmethod
+    def _changed(method: _Method, values: Values) -> dict[Place, str]:
+        """The places of which something is changed in place: it may be a copy, and none is told from the other."""
+        found: dict[Place, str] = {}
+        for text, name in method.changed.items():
+            value = values.of(text)
+            found.update(dict.fromkeys(value.places if value else (), name))
+        return found
+
 
 def _lines(text: str) -> Iterator[str]:
     at = 0
@@ -186,37 +198,3 @@ def _lines(text: str) -> Iterator[str]:
         end = len(text) if end < 0 else end
         yield text[at:end]
         at = end + 1
-
-
-def _calls(line: str) -> Iterator[_Written]:
-    """The convolutions of a line, inner ones too; one pass, however deep they stand."""
-    named = ((call.end() - 1, operator((call[2] or call[1]).rpartition(".")[2])) for call in _CALL.finditer(line))
-    opened = {place: found for place, found in named if found is not None}
-    if not opened:
-        return
-    stack: list[tuple[Operator | None, list[int]]] = []
-    for token in _TOKEN.finditer(line):
-        char = token[0]
-        if char in "([{":
-            stack.append((opened.get(token.start()), [token.end()]))
-        elif not stack:
-            continue
-        elif char == ",":
-            if stack[-1][0] is not None and len(stack[-1][1]) < _ARGUMENTS:
-                stack[-1][1].append(token.end())
-        elif char in ")]}":
-            found, starts = stack.pop()
-            if found is not None:
-                ends = [*(start - 1 for start in starts[1:]), token.start()]
-                yield _written(found, line, starts, ends)
-
-
-def _written(found: Operator, line: str, starts: list[int], ends: list[int]) -> _Written:
-    """The arguments that matter; empty where one is left out, cut where it is too long to be looked into."""
-
-    def argument(place: int | None) -> str:
-        if place is None or place >= len(starts):
-            return ""
-        return line[starts[place] : min(ends[place], starts[place] + LONGEST + 1)].strip()
-
-    return _Written(found, *map(argument, (found.weight, found.bias, found.groups, found.transposed_at)))

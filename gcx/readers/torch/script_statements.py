@@ -6,17 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from gcx.readers.torch.program_weights import KEPT_AS, PARTS, is_large
+from gcx.readers.torch.program_weights import ELSEWHERE, KEPT_AS, PARTS, is_large
 from gcx.readers.torch.recorded import Recorded
 from gcx.readers.torch.script_code import Call, Class
 from gcx.readers.torch.script_modules import Modules
-from gcx.readers.torch.script_values import Place, Value
+from gcx.readers.torch.script_values import GIVEN, Place, Value
 from gcx.readers.torch.values import Placeholder, Tensor
 
 _CONSTANTS = "CONSTANTS"
 """Under this name torch's code speaks of the archive's constants."""
-_ELSEWHERE = "another module"
-"""What computes a weight that a method is given."""
 _MOST_TENSORS = 64
 """Of a module that computes a weight; one with more is not looked through."""
 
@@ -31,6 +29,7 @@ class Program:
     """Convolutions whose weights torch does not save."""
     _used: set[int] = field(default_factory=set)
     """Constants that have a name as weight or bias."""
+    _run: set[int] = field(default_factory=set)
     _home: str = _CONSTANTS
 
     def __post_init__(self) -> None:
@@ -47,7 +46,9 @@ class Program:
         while type(root) is Placeholder and self._home in modules.attributes(root):
             self._home += "_"
         # A module may use what one that comes later keeps.
-        for prefix, module in list(modules.walk(root)):
+        found = list(modules.walk(root))
+        self._run = self._all_run(root)
+        for prefix, module in found:
             known = modules.known(module)
             packed = modules.quantised(module)
             if packed is not None:
@@ -86,20 +87,38 @@ class Program:
         self.modules.work.look(len(known.calls))
         for call in known.calls:
             weight = call.weight
-            if weight is None:
-                made_of, by = self._parts(prefix, module) if len(known.calls) == 1 else [], _ELSEWHERE
+            if weight is None or not weight.places:
+                made_of, by = self._parts(prefix, module) if len(known.calls) == 1 else [], ELSEWHERE
+                if weight == GIVEN and len(known.calls) == 1 and not made_of:
+                    # A module that torch found under two names is given its own weight by those that run it.
+                    self.recorded.state(f"{prefix}weight", self._groups(module, call), call.transposed)
             elif weight.place is None:
-                made_of, by = list(self._made_of(prefix, module, weight)), weight.by or ""
+                made_of, by = list(self._made_of(prefix, module, weight)), self._maker(module, weight)
             else:
                 self._used_as_kept(prefix, module, weight.place, call)
                 continue
             if made_of:
                 self.recorded.computed(made_of, by, self._groups(module, call), call.transposed)
 
+    def _all_run(self, root: Any) -> set[int]:
+        """By `id` the modules that run when the program does; torch writes the code of others, too."""
+        found: dict[int, Placeholder] = {id(root): root}
+        ahead = [root]
+        while ahead:
+            module = ahead.pop()
+            known = self.modules.known(module)
+            for place in () if known is None else known.runs:
+                value = self.modules.at(module, place)
+                if type(value) is Placeholder and id(value) not in found:
+                    found[id(value)] = value
+                    ahead.append(value)
+        return set(found)
+
     def _used_as_kept(self, prefix: str, module: Placeholder, place: Place, call: Call) -> None:
         if is_large(self.modules.at(module, place)):
             name = self._weight_name(prefix, module, place, call)
-            self.recorded.used(name, self._groups(module, call), call.transposed)
+            state = self.recorded.used if id(module) in self._run else self.recorded.state
+            state(name, self._groups(module, call), call.transposed)
 
     def _parts(self, prefix: str, module: Placeholder) -> list[str]:
         """The part that stands for the weight of a module that is given its weight, as the older hooks of torch do."""
@@ -124,6 +143,16 @@ class Program:
                     for name, value in held.items():
                         if type(value) is Tensor:
                             yield self.modules.name(prefix, inside, name)
+
+    def _maker(self, module: Placeholder, weight: Value) -> str:
+        """What computes a weight; where that is a list of parametrizations, their classes."""
+        place = weight.places[0] if len(weight.places) == 1 else None
+        found = None if place is None else self.modules.at(module, place)
+        if type(found) is not Placeholder:
+            return weight.by or ""
+        held = self.modules.attributes(found)
+        made_by = [value.cls.name for name, value in held.items() if name.isdecimal() and type(value) is Placeholder]
+        return ", ".join(made_by) or weight.by or ""
 
     def _groups(self, module: Placeholder, call: Call) -> int | None:
         value = call.groups

@@ -20,7 +20,11 @@ _COUNTED = 4
 """Characters that count as one statement, since looking into them takes its time."""
 
 _TOKEN = re.compile(r'\s*+("(?:[^"\\]|\\.)*+"|[^\W\d]\w*+|[0-9][\w.]*+(?:(?<=e)[-+][0-9]++)?|\S)')
+_BRANCHES = 4
+"""Texts that a name may be assigned."""
+
 _CONSTANT = re.compile(r"c([0-9]{1,9})")
+_FUNCTION = re.compile(r"__torch__\.(?:\w+\.)*+(\w+)")
 _AS_IT_IS = re.compile(
     r"to|type_as|contiguous|detach_?|alias|clone|float|half|double|bfloat16|_autocast_to_(?:reduced|full)_precision"
 )
@@ -53,6 +57,10 @@ class Value:
         return self.places[0] if self.by is None and len(self.places) == 1 else None
 
 
+GIVEN = Value(by="what a method is given")
+"""What depends on a method's input and on nothing that is kept."""
+
+
 class _NotUnderstoodError(Exception):
     """The expression depends on the input, or is of a form that torch does not print for weights."""
 
@@ -62,19 +70,27 @@ class Values:
 
     Args:
         this: the name of its first parameter, the module.
-        assigned: its local names; to each the text that it is assigned, and whether it is all of that or one of several
-            results; None where it is assigned twice.
+        assigned: its local names; to each the texts that it is assigned, several in branches and loops, and whether it
+            is all of that or one of several results.
         count: is told of the work, in statements.
+        given: stands for what the method is given; None where its values are not looked for.
 
-    >>> values = Values("self", {"w": ("self.weight", True), "g": ("2", True)}, lambda _: None)
+    >>> values = Values("self", {"w": [("self.weight", True)], "g": [("2", True)]}, lambda _: None)
     >>> values.of("torch.detach(w)"), values.of("g").literal
     (Value(places=(('weight',),), by=None, literal=None), '2')
     >>> values.of("torch.mul(w, getattr(self.a, \\"0\\"))").places, values.of("torch.mul(w, x)")
     ((('weight',), ('a', '0')), None)
     """
 
-    def __init__(self, this: str, assigned: Mapping[str, tuple[str, bool] | None], count: Callable[[int], None]):
+    def __init__(
+        self,
+        this: str,
+        assigned: Mapping[str, list[tuple[str, bool]]],
+        count: Callable[[int], None],
+        given: Value | None = None,
+    ):
         self.assigned = assigned
+        self.given = given
         self._count = count
         self._names: dict[str, Value | None] = {this: Value(((),))}
         self._texts: dict[str, Value | None] = {}
@@ -100,14 +116,21 @@ class Values:
         """The value of a local name, looked into where an expression of this depth stands."""
         if name not in self._names:
             self._names[name] = None  # what it is while it is being looked into: a name that means itself is nothing
-            assigned = self.assigned.get(name)
-            if assigned is not None and depth < _DEEPEST:
-                text, alone = assigned
+            assigned = self.assigned.get(name, ())
+            if 0 < len(assigned) <= _BRANCHES and depth < _DEEPEST:
                 before, self._depth = self._depth, depth + 1
-                value = self._evaluated(text)
+                found = [(self._evaluated(text), alone) for text, alone in assigned]
                 self._depth = before
-                self._names[name] = value if alone or value is None else _one_of(value)
+                self._names[name] = _either(
+                    [value if alone or value is None else _one_of(value) for value, alone in found]
+                )
         return self._names[name]
+
+    def function(self, name: str) -> str | None:
+        """What a function of the archive is called to which torch gave this local name."""
+        assigned = self.assigned.get(name, ())
+        found = _FUNCTION.fullmatch(assigned[0][0]) if len(assigned) == 1 else None
+        return None if found is None else found[1]
 
     @property
     def depth(self) -> int:
@@ -182,6 +205,9 @@ class _Expression:
     def name(self, word: str) -> Value | None:
         """A local name, a constant of the archive, or a function that is called."""
         known = self.values.named(word, self.depth)
+        if known is None and self.next() == "(" and (function := self.values.function(word)):
+            self.at += 1
+            return _together(self.several(")"), function)
         if known is not None or word in self.values.assigned:
             return known
         path = [word]
@@ -191,7 +217,7 @@ class _Expression:
         if path[0] == "CONSTANTS" and len(path) > 1 and (number := _CONSTANT.fullmatch(path[1])):
             return Value((int(number[1]),)) if len(path) == 2 else None
         if not self.skip("("):
-            return None  # a parameter of the method, or a type
+            return self.values.given if len(path) == 1 else None  # a parameter of the method, or a type
         arguments = self.several(")")
         if len(path) > 1 and path[0] not in _HOMES:
             return None
@@ -229,6 +255,14 @@ def _indexed(value: Value | None, index: list[Value | None]) -> Value | None:
 def _one_of(value: Value) -> Value | None:
     """One of several results of a call."""
     return value if value.by not in (None, _LIST) else None
+
+
+def _either(values: list[Value | None]) -> Value | None:
+    """What one name means in several branches: computed where it is so in one, unless all of them keep it."""
+    if all(value == values[0] for value in values):
+        return values[0]
+    by = next((value.by for value in values if value is not None and value.by not in (None, GIVEN.by)), None)
+    return None if by is None else _together(values, by)
 
 
 def _called(arguments: list[Value | None], name: str) -> Value | None:
