@@ -9,6 +9,7 @@ import numpy as np
 from claims import points, sign_flip_pvalue
 from page_parts import percent, record, rows
 from recording import Record
+from scipy.stats import beta
 
 from gcx.renderers.cells import decimal, probability
 
@@ -22,11 +23,12 @@ TITLES = {2: "two towers", 1: "one piece, halves that mean nothing"}
 def towers() -> Iterator[str]:
     """Colour of the halves by setting; then the two towers against both controls, by when their seeds were run."""
     by = runs_by_setting()
+    chance = by[2][0]["after"]["null_between"]
     lines = [(f"{title}, after training", *row(halves(by[count], "after"))) for count, title in TITLES.items()]
     lines.append(("before training, the same in both", *row(halves(by[2], "before"))))
     heads = (
         "colour of the greyer and the more coloured half",
-        f"share between halves, mean and median (chance {decimal(by[2][0]['after']['null_between'])})",
+        f"share between halves, mean and median (chance {decimal(chance)} and about {decimal(median_share(chance))})",
         f"p at most {decimal(SMALL, 2)}",
         "all seeds",
         "squared difference of the halves",
@@ -100,6 +102,15 @@ def small(found: Sequence[Record]) -> Iterator[str]:
     pvalues = [half["pvalue"] for half in found]
     yield f"{sum(pvalue <= SMALL for pvalue in pvalues)} of {len(pvalues)}"
     yield probability(combined(pvalues))
+
+
+def median_share(mean_share: float) -> float:
+    """Of filters dealt to two halves at random, the share follows Beta(1/2, (n - 2)/2), where the mean is 1/(n - 1).
+
+    >>> round(median_share(1 / 31), 4)
+    0.0153
+    """
+    return float(beta(0.5, (1 / mean_share - 1) / 2).median())
 
 
 def row(found: Sequence[Record]) -> Iterator[str]:

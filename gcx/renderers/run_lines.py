@@ -48,6 +48,11 @@ def track_lines(report: Report) -> Iterator[Line]:
         "rms r when each filter's kernels stand in random channel order; it moves as kernels do, so read r beside it",
         "legend",
     )
+    if any(one.lineage_z is not None for one in track.checkpoints):
+        text = (
+            "whether a checkpoint goes on from the one before: r of filters of one index beyond that of the others, in "
+        )
+        yield Line("z", f"{text}standard deviations; one lineage above 5", "legend")
     if any(not shown_series(row)[1] for row in series_rows(track)):
         yield Line("°", "across groups, since no group has a pair: one filter per group", "legend")
     yield Line("test", "one run is one run: `gcx compare FIRST LAST` gives the change an interval and a p", "legend")
