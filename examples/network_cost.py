@@ -11,6 +11,7 @@ import numpy as np
 from recording import Record, parse_options, run_script, versions, write_json
 
 import gcx
+from gcx.words import plural
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ def main(arguments: list[str] | None = None) -> int:
     for row in costs:
         same = all(row[key] == value for key, value in row["published"].items())
         print(
-            f"{row['net']}, {row['groups']} groups: {row['parameters']:,} parameters, {row['multiply_adds']:,} "
-            f"multiply-adds; {'as' if same else 'NOT as'} published"
+            f"{row['net']}, {plural(row['groups'], 'group')}: {row['parameters']:,} parameters, "
+            f"{row['multiply_adds']:,} multiply-adds; {'as' if same else 'NOT as'} published"
         )
     return 0
 

@@ -30,14 +30,29 @@ from gcx.version import __version__
 
 if TYPE_CHECKING:
     from gcx.comparing import compare
+    from gcx.errors import CheckpointError, GcxError, UsageError
     from gcx.groups import resolve_groups
     from gcx.pipeline import correlate, layers
     from gcx.tracking import track
     from gcx.tracking.tracker import Tracker
 
-__all__ = ["Tracker", "__version__", "compare", "correlate", "layers", "resolve_groups", "track"]
+__all__ = [
+    "CheckpointError",
+    "GcxError",
+    "Tracker",
+    "UsageError",
+    "__version__",
+    "compare",
+    "correlate",
+    "layers",
+    "resolve_groups",
+    "track",
+]
 
 _HOMES = {
+    "CheckpointError": "gcx.errors",
+    "GcxError": "gcx.errors",
+    "UsageError": "gcx.errors",
     "Tracker": "gcx.tracking.tracker",
     "compare": "gcx.comparing",
     "correlate": "gcx.pipeline",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import prod
+from typing import TypeVar
 
 from gcx.checkpoint import Checkpoint, ConvSpec, TensorRef
 from gcx.conv_layer import ConvLayer
@@ -18,6 +19,8 @@ from gcx.parametrizations import recombine
 from gcx.results import LeftOut
 from gcx.settings import Settings
 from gcx.words import plural
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,10 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
     names = tuple(conv.name for conv in found.convs)
     declared, notes, unmatched = _declared(settings.groups, names)
     try:
-        recorded = _by_layer(found.convs, checkpoint.convs)
-        resolutions = resolve_groups(shapes, recorded=recorded, declared=declared, ordered=checkpoint.ordered)
+        resolutions = _resolved(checkpoint, shapes, found.convs, declared)
     except UsageError as error:
         raise error.located(path=checkpoint.path) from error
-    layers = tuple(_conv_layers(found.convs, tensors, resolutions))
+    layers = tuple(_beside_mask(layer, shapes) for layer in _conv_layers(found.convs, tensors, resolutions))
     if settings.fold_sign or settings.fold_scale:
         layers = _folded(layers, tensors, NormNeighbours(shapes, ordered=checkpoint.ordered), settings)
     for flag, globs in (("--include", settings.include), ("--exclude", settings.exclude)):
@@ -84,13 +86,44 @@ def assemble(checkpoint: Checkpoint, settings: Settings) -> Assembly:
         notes=(*checkpoint.notes, *notes),
         unmatched=frozenset(unmatched),
         names=names,
-        consumers=consumer_groups(layers) if checkpoint.ordered else {},
+        consumers=_consumers(checkpoint, layers),
     )
 
 
 def _others(checkpoint: Checkpoint) -> Iterable[LeftOut]:
     for name, why in checkpoint.others.items():
         yield LeftOut(name=name, shape=checkpoint.tensors[name].shape, reason=why)
+
+
+def _resolved(
+    checkpoint: Checkpoint,
+    shapes: Mapping[str, tuple[int, ...]],
+    convs: Iterable[ConvWeight],
+    declared: Mapping[str, int],
+) -> dict[str, Resolution]:
+    """The groups of every layer; of several networks in one file each by itself."""
+    recorded = _by_layer(convs, checkpoint.convs)
+    found: dict[str, Resolution] = {}
+    for prefix in checkpoint.networks or ("",):
+        found |= resolve_groups(
+            _under(prefix, shapes),
+            recorded=_under(prefix, recorded),
+            declared=_under(prefix, declared),
+            ordered=checkpoint.ordered,
+        )
+    return found
+
+
+def _under(prefix: str, named: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: value for name, value in named.items() if name.startswith(prefix)}
+
+
+def _consumers(checkpoint: Checkpoint, layers: Sequence[ConvLayer]) -> dict[str, tuple[int, str]]:
+    """Who reads a layer in groups, within its own network."""
+    if not checkpoint.ordered:
+        return {}
+    parts = ([layer for layer in layers if layer.name.startswith(part)] for part in checkpoint.networks or ("",))
+    return {name: reader for part in parts for name, reader in consumer_groups(part).items()}
 
 
 def _by_layer(convs: Iterable[ConvWeight], recorded: Mapping[str, ConvSpec]) -> dict[str, ConvSpec]:
@@ -166,6 +199,15 @@ def _conv_layers(
             problem=_problem(tensor, conv),
             notes=(*known.notes, *tensor.notes, *_dtype_notes(tensor)),
         )
+
+
+def _beside_mask(layer: ConvLayer, shapes: Mapping[str, tuple[int, ...]]) -> ConvLayer:
+    """A mask that is none of torch's parametrisations may be used by code of the network's own, which is not here."""
+    mask = f"{layer.tensor.name.rpartition('.')[0]}.mask".removeprefix(".")
+    if layer.problem is not None or shapes.get(mask) != layer.stored_shape:
+        return layer
+    note = f"{mask} has its shape: whether the network multiplies by it, the file does not say; measured without it"
+    return replace(layer, notes=(*layer.notes, note))
 
 
 def _problem(tensor: TensorRef, conv: ConvWeight) -> str | None:

@@ -77,6 +77,11 @@ class Checkpoint:
     """Number of the epoch (or step) at which it was saved, where the file says so."""
     ordered: bool = True
     """The tensors stand in the order of the network, made or run, or of their names; else neighbours say nothing."""
+    files: tuple[str, ...] = ()
+    """Other files that its numbers lie in: shards, external data."""
+    networks: tuple[str, ...] = ()
+    """Prefixes of the names of several networks, where it holds more than one: neighbours within one say nothing of
+    another."""
     others: Mapping[str, str] = field(default_factory=dict)
     """By tensor name: those of rank >= 3 that the file itself states to be no convolutions, and what they are."""
 

@@ -39,6 +39,8 @@ class Extras:
     """The permutation test of each delta, which costs more than all else of a small layer."""
     sink: MatrixSink | None = None
     progress: Progress | None = None
+    opened: Callable[[str], None] | None = None
+    """Told the path of every further file that a checkpoint's numbers lie in."""
 
 
 def measure_model(path: str, format_: str, assembly: Assembly, settings: Settings, extras: Extras) -> ModelResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from difflib import get_close_matches
@@ -48,12 +48,12 @@ def correlate(*models: Any, settings: Settings | None = None, extras: Extras | N
     >>> report.models[0].layers[0].within.n_pairs
     992
     """
-    effective = effective_settings(settings, options)
+    effective = effective_settings(settings, options, {"map", "filters", "n_draws", "order"})
     check_rules(effective.fail_if, comparing=False)
     extras = extras or Extras()
     results, assemblies = [], []
     for model in _at_least_one(models):
-        with open_model(model, effective) as checkpoint, located(checkpoint):
+        with open_model(model, effective, extras) as checkpoint, located(checkpoint):
             assembly = assemble(checkpoint, effective)
             assemblies.append(assembly)
             if len(models) == 1:
@@ -106,11 +106,18 @@ def layers(*models: Any, settings: Settings | None = None, **options: Any) -> Li
     return Listing(settings=effective, models=tuple(listings), exit_code=exit_code(listings))
 
 
-def effective_settings(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
+def effective_settings(
+    settings: Settings | None, options: Mapping[str, Any], without_effect: Collection[str] = ()
+) -> Settings:
     """`settings` with `options` changed.
 
+    Args:
+        settings: those to start from.
+        options: changes, by name.
+        without_effect: options that the caller makes no use of, and so refuses.
+
     Raises:
-        UsageError: an option that is unknown, of another type, or out of its bounds.
+        UsageError: an option that is unknown, of another type, out of its bounds, or without effect.
     """
     known = [field.name for field in fields(Settings)]
     for name in options:
@@ -134,6 +141,9 @@ def effective_settings(settings: Settings | None, options: Mapping[str, Any]) ->
     for left, right in found.map:
         if left.count("*") != right.count("*"):
             raise UsageError(f"--map {f'{left}={right}'!r}: each * on the left needs one on the right")
+    for name in sorted(options.keys() & set(without_effect)):
+        if getattr(found, name) != getattr(Settings(), name):
+            raise UsageError(f"option {name} has no effect here", cure="leave it out")
     return found
 
 
@@ -153,7 +163,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def open_model(model: Any, settings: Settings) -> Iterator[Checkpoint]:
+def open_model(model: Any, settings: Settings, extras: Extras | None = None) -> Iterator[Checkpoint]:
     """Open a path, a live module or a state dict as a Checkpoint."""
     if isinstance(model, (str, os.PathLike)):
         from gcx.readers import read_checkpoint
@@ -169,8 +179,13 @@ def open_model(model: Any, settings: Settings) -> Iterator[Checkpoint]:
 
         checkpoint = from_module(model)
     else:
-        raise UsageError(f"cannot read a {type(model).__name__}", cure="give a path, a torch.nn.Module or a state dict")
+        raise UsageError(
+            f"cannot read what is of type {type(model).__name__}", cure="give a path, a torch.nn.Module or a state dict"
+        )
     with checkpoint:
+        if extras is not None and extras.opened is not None:
+            for path in checkpoint.files:
+                extras.opened(path)
         yield checkpoint
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import gcx
 from gcx import limits
@@ -70,7 +71,7 @@ def test_a_glob_may_match_in_one_model_of_two():
     ("call", "says"),
     [
         (lambda: gcx.correlate(), "no model given"),
-        (lambda: gcx.correlate(42), "cannot read a int"),
+        (lambda: gcx.correlate(42), "cannot read what is of type int"),
         (lambda: gcx.correlate({"w": np.ones((2, 2, 3, 3))}, mesure="cosine"), "did you mean 'measure'"),
         (lambda: gcx.layers("no such file.pt"), "no such file"),
         (lambda: chosen_order(gcx.correlate({"a.weight": np.eye(81).reshape(81, 9, 3, 3)}), "size", None), "sort"),
@@ -251,3 +252,46 @@ def test_what_top_leaves_out_is_not_counted_as_known():
     (model,) = chosen_order(report, None, 1).models
     lines = {line.label: line.text for line in model_lines(model, report.settings)}
     assert lines["groups"] == "1 declared of the 1 shown"
+
+
+@pytest.mark.parametrize(
+    ("call", "options"),
+    [
+        (gcx.correlate, {"filters": True}),
+        (gcx.correlate, {"n_draws": 30}),
+        (gcx.compare, {"induced": True}),
+        (gcx.track, {"virtual_groups": 4}),
+        (gcx.track, {"map": {"a": "a"}}),
+    ],
+)
+def test_an_option_without_effect_is_refused(call, options):
+    net = {"a.weight": np.random.default_rng(0).normal(size=(8, 4, 3, 3))}
+    nets = [net] if call is gcx.correlate else [net, net]
+    with pytest.raises(gcx.UsageError, match=f"option {next(iter(options))} has no effect here"):
+        call(*nets, **options)
+
+
+def gan(rng):
+    """Two networks; the second reads in groups what its own first layer gives, and not what the first network does."""
+    generator = {"0.weight": (16, 3, 3, 3), "1.weight": (16,), "1.bias": (16,), "3.weight": (8, 16, 1, 1)}
+    critic = {"0.weight": (16, 3, 3, 3), "1.weight": (16,), "1.bias": (16,), "3.weight": (16, 8, 3, 3)}
+    nets = {"generator": generator, "discriminator": critic}
+    return {key: {name: rng.normal(size=shape) for name, shape in net.items()} for key, net in nets.items()}
+
+
+def test_networks_of_one_file_are_read_each_by_itself(tmp_path):
+    value = gan(np.random.default_rng(0))
+    torch.save({key: {n: torch.tensor(w) for n, w in net.items()} for key, net in value.items()}, tmp_path / "gan.pt")
+    alone = {layer.name: layer.groups for layer in gcx.layers(value["discriminator"]).models[0].layers}
+    assert alone == {"0": 1, "3": 2}
+    for both in (value, str(tmp_path / "gan.pt")):
+        found = {layer.name: layer.groups for layer in gcx.layers(both).models[0].layers}
+        assert {name: found[f"discriminator.{name}"] for name in alone} == alone
+    declared = gcx.layers(value, groups={"discriminator.3": 1}).models[0].layers[-1]
+    assert (declared.groups, declared.groups_from) == (1, "declared")
+
+
+def test_a_mask_that_only_code_could_use_is_said():
+    weight = np.random.default_rng(0).normal(size=(8, 4, 3, 3))
+    layer = gcx.correlate({"c.weight": weight, "c.mask": np.ones_like(weight)}).models[0].measured[0]
+    assert "c.mask has its shape" in layer.notes[0]

@@ -113,6 +113,7 @@ def correlate(
             distributions=plan.shows_distributions,
             sink=sink,
             progress=progress,
+            opened=plan.refuse_input,
         )
         measured_report = measured(*models, settings=settings, extras=extras)
         report = chosen_order(measured_report, sort, top)
@@ -164,7 +165,8 @@ def compare(
     plan = OutputPlan(format_, export, [*models_of(reference), *models_of(candidate)])
     plan.refuse_figures()
     with _progress(quiet) as progress:
-        report = compared(reference, candidate, settings=settings, extras=Extras(progress=progress))
+        extras = Extras(progress=progress, opened=plan.refuse_input)
+        report = compared(reference, candidate, settings=settings, extras=extras)
     rendered = plan.render(report, "light")
     plan.append_summary(report)
     plan.write(rendered)
@@ -208,7 +210,7 @@ def track(
     plan = OutputPlan(format_, export, models_of(checkpoints))
     plan.refuse_matrices()
     with _progress(quiet) as progress:
-        extras = Extras(progress=progress, pictures=plan.needs_pages)
+        extras = Extras(progress=progress, pictures=plan.needs_pages, opened=plan.refuse_input)
         report = followed(*checkpoints, settings=settings, extras=extras)
     rendered = plan.render(report, theme)
     plan.append_summary(report)

@@ -48,6 +48,7 @@ class OutputPlan:
         files = [Export(target) for target in exports if target != STDOUT]
         for file in files:
             file.check(inputs)
+        self._exports = files
         self._stdout = by_name(format_)
         if self._stdout.binary and sys.stdout is not None and sys.stdout.isatty():
             raise UsageError(f"a terminal cannot show {format_}", cure=f"add --export FILE.{format_}, or > FILE")
@@ -59,6 +60,15 @@ class OutputPlan:
         ]
         if len(self._matrices) > 1:
             raise UsageError("one .npz is enough", cure="name it once")
+
+    def refuse_input(self, path: str) -> None:
+        """A further file that is read: shards and external data are only known once the checkpoint is open.
+
+        Raises:
+            OutputError: it would be written.
+        """
+        for file in self._exports:
+            file.check([path])
 
     @property
     def _renderers(self) -> list[Renderer]:

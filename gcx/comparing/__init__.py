@@ -50,7 +50,7 @@ def compare(
     >>> found.layers[0].change.within.mean_r2 > 0.01, abs(found.layers[0].dimension_matched.change) < 0.002
     (True, True)
     """
-    effective = effective_settings(settings, options)
+    effective = effective_settings(settings, options, {"induced", "order"})
     check_rules(effective.fail_if, comparing=True)
     extras = extras or Extras()
     arms = (

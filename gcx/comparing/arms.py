@@ -79,7 +79,7 @@ def read_arm(role: Role | None, given: Any, settings: Settings, extras: Extras) 
         if report is not None:
             runs += [Run(_only_chosen(result, own), None) for result in checked_report(report, model, own).models]
             continue
-        with open_model(model, own) as checkpoint, located(checkpoint):
+        with open_model(model, own, extras) as checkpoint, located(checkpoint):
             assembly = assemble(checkpoint, own)
             path = shown_path(checkpoint.path)
             result = measure_model(path, checkpoint.format, assembly, own, extras)

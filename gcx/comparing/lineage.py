@@ -60,7 +60,7 @@ def lineage_of(
     found = _compared(reference, candidate, layers, errors)
     known = [layer.z for layer in found if layer.z is not None]
     if not known:
-        return Lineage(None, None, found, ("lineage is null: no matched layers of one shape with three filters",))
+        return Lineage(None, None, found, ("lineage is null: no matched layers of one shape with three live filters",))
     z = sum(known) / sqrt(len(known))
     return Lineage(z > SAME, z, found)
 

@@ -16,7 +16,18 @@ from gcx.readers.base import ReadOptions
 from gcx.readers.effective_weights import effective_weight
 from gcx.readers.live_tensors import live_reference
 from gcx.readers.names import module_of, no_moving_average, present, saved_epoch, shown_names
-from gcx.readers.weight_sets import AXES, MOMENTS, Shown, WeightSet, by_text, choose, left_out, merged, stands_beside
+from gcx.readers.weight_sets import (
+    AXES,
+    MOMENTS,
+    Shown,
+    WeightSet,
+    by_text,
+    choose,
+    left_out,
+    merged,
+    networks,
+    stands_beside,
+)
 
 _WRAPPER_CLASSES = frozenset({"DataParallel", "DistributedDataParallel", "OptimizedModule"})
 
@@ -89,7 +100,9 @@ def from_state_dict(state: Mapping[str, Any], options: ReadOptions | None = None
     tensors, convs, more = merged(chosen, lambda one: _shown(one, inner))
     lone = chosen[0].name if len(chosen) == 1 else None
     kind = "torch-module" if any(one.module for one in chosen) else "state-dict"
-    return Checkpoint(lone or "state_dict", kind, tensors, convs, notes + more, epoch=saved_epoch(state))
+    return Checkpoint(
+        lone or "state_dict", kind, tensors, convs, notes + more, epoch=saved_epoch(state), networks=networks(chosen)
+    )
 
 
 @dataclass

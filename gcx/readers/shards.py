@@ -63,7 +63,8 @@ class ShardIndexReader:
         kept.callback(source.close)
         count = len(by_shard)
         notes += (plural(count, "shard"),)
-        return Checkpoint(source.path, formats[0], tensors, notes=notes, close=kept.close)
+        files = tuple(str(Path(source.path).parent / shard) for shard in by_shard)
+        return Checkpoint(source.path, formats[0], tensors, notes=notes, close=kept.close, files=files)
 
     def _open(self, index: Source, shard: str, names: list[str], stack: ExitStack) -> tuple[str, dict[str, TensorRef]]:
         """Open one shard; its format, and the tensors that the index names, by their names in the index."""

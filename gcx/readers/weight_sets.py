@@ -140,7 +140,7 @@ def _one_of_each(sets: list[WeightSet]) -> list[WeightSet]:
         copies.setdefault(one.likeness, []).append(one)
     dropped: set[int] = set()
     for group in copies.values():
-        if not any(one.module or "." in name for one in group for name in one.tensors):
+        if not any(map(_is_network, group)):
             continue  # dicts of one layer each are no networks: many are alike
         shared = _shared([one.path for one in group])
         ranks = [one.rank(shared) for one in group]
@@ -228,6 +228,18 @@ def merged(
             taken = prefix + name in convs
             convs[renamed.get(f"{name}.weight", prefix + name) if taken else prefix + name] = spec
     return tensors, convs, notes
+
+
+def networks(chosen: list[WeightSet]) -> tuple[str, ...]:
+    """The prefixes of several networks: where each has one, none is that of a part of another, and none is a layer."""
+    found = _prefixes(chosen)
+    apart = len(found) > 1 and all(found) and not any(a != b and a.startswith(b) for a in found for b in found)
+    return tuple(found) if apart and all(map(_is_network, chosen)) else ()
+
+
+def _is_network(one: WeightSet) -> bool:
+    """A dict of one layer is none."""
+    return one.module or any("." in name for name in one.tensors)
 
 
 def _unique(name: str, taken: Mapping[str, Any], numbers: dict[str, int]) -> str:

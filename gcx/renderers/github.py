@@ -61,6 +61,8 @@ def _annotations(report: Report) -> Iterator[str]:
             yield _command("warning", "skipped", f"{model.path}: {some}")
     for reason in unmatched(report):
         yield _command("error", "inconclusive", reason)
+    for event in report.track.events if report.track is not None else ():
+        yield _command("warning", event.kind, event.text)
     for gate in report.gates:
         if gate.violated:
             worst = worst_first(gate, report.violations)[0]

@@ -42,6 +42,8 @@ def _coverage(report: Report) -> Element:
             _case(suite, "gcx.measured", f"{model.path}: {layer.name}", skipped=layer.reason)
     for reason in unmatched(report):
         _case(suite, "gcx.measured", "comparison", errors=[reason])
+    for event in report.track.events if report.track is not None else ():
+        _case(suite, "gcx.track", event.kind, skipped=event.text)
     return _counted(suite)
 
 

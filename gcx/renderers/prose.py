@@ -103,6 +103,8 @@ def model_lines(model: ModelResult, settings: Settings) -> Iterator[Line]:
     changes = [text for changed, text in _changes(settings) if changed]
     if changes:
         yield Line("r is", ", ".join(changes))
+    for reason in model.inconclusive:
+        yield Line("inconclusive", reason, "unsure")
     yield Line("measured", coverage_text(model.coverage), "fact" if model.measured else "unsure")
     if model.measured:
         yield groups_line(model.measured, of=model.coverage.measured)

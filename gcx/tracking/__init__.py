@@ -50,7 +50,7 @@ def track(*checkpoints: Any, settings: Settings | None = None, extras: Extras | 
     >>> [round(value, 2) for value in found.series[0].mean_r2], found.series[0].change.rises
     ([0.01, 0.24, 0.63], 2)
     """
-    effective = effective_settings(settings, options)
+    effective = effective_settings(settings, options, {"map", "filters", "n_draws", "virtual_groups", "induced"})
     check_rules(effective.fail_if, comparing=False)
     models = _at_least_two(models_of(list(checkpoints)))
     extras = extras or Extras()
@@ -107,8 +107,12 @@ def _verdict(track: Track, names: Sequence[str], main: Sequence[int]) -> str:
         text = f"{n} checkpoints of {lineages} lineages; the longest has {len(main)}, {span}"
     change = track.model.change
     if change is None or change.mean_r2 is None:
-        why = "" if any(value is not None for value in track.model.mean_r2_within) else ": no pairs within groups"
-        return f"{text}; the whole model is not compared along it{why or ': its layers change'}"
+        why = "its layers change"
+        if not any(value is not None for value in track.model.mean_r2_within):
+            why = "no pairs within groups"
+        elif len(main) < 2:
+            why = "no two checkpoints are of one lineage"
+        return f"{text}; the whole model is not compared along it: {why}"
     values = track.model.mean_r2_within
     before, after = values[change.first], values[change.last]
     text += f"; mean r² within groups {before:.4f} to {after:.4f}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from gcx.assembly import Assembly, assemble, check_globs
 from gcx.conv_layer import ConvLayer
 from gcx.errors import UsageError
 from gcx.measuring import Extras, measure_model
+from gcx.outcome import exit_code, with_reasons
 from gcx.pipeline import effective_settings, open_model, shown_path
 from gcx.results import LayerResult, ModelResult, Report
 from gcx.settings import Settings
@@ -66,8 +68,11 @@ class Tracker:
             themselves at the last step). What cannot be measured is left out.
 
         Raises:
-            UsageError: a glob matches no layer.
+            UsageError: a glob matches no layer, or the epoch is no whole number.
         """
+        number = len(self._epochs) if epoch is None else epoch
+        if not hasattr(number, "__index__") or index(number) < 0:
+            raise UsageError(f"epoch is {epoch!r}", cure="give a whole number from 0, or none")
         with open_model(self._model, self._settings) as checkpoint:
             assembly = assemble(checkpoint, self._settings)
             check_globs([assembly])
@@ -76,7 +81,7 @@ class Tracker:
         kinds = frozenset((layer.name, layer.weight_shape, layer.groups) for layer in result.measured)
         architecture = self._architectures.setdefault(kinds, len(self._architectures))
         self._steps.append(Step(result, architecture, 0, None, filter_r))
-        self._epochs.append(len(self._epochs) if epoch is None else int(epoch))
+        self._epochs.append(index(number))
         return dict(_scalars(self._prefix, result, filter_r))
 
     def report(self) -> Report:
@@ -88,7 +93,8 @@ class Tracker:
         if not self._steps:
             raise UsageError("nothing was measured yet", cure="call step() in the training loop")
         found = tracked(self._steps, self._epochs, None)
-        return Report(settings=self._settings, models=tuple(step.result for step in self._steps), track=found)
+        models = tuple(with_reasons(step.result, self._settings) for step in self._steps)
+        return Report(settings=self._settings, models=models, track=found, exit_code=exit_code(models))
 
     def _moved(self, assembly: Assembly, result: ModelResult) -> Mapping[str, float | None]:
         """Per layer, how its filters correlate with those of the last step, which are kept until the next."""

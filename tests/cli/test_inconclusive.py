@@ -67,6 +67,8 @@ def test_no_answer_is_said_in_every_form(gcx, tmp_path, why):
     assert code == 3
     (line,) = [line for line in out.splitlines() if line.startswith("::error title=gcx%3A ")]
     assert says in line
+    for form in ("terminal", "markdown", "html"):
+        assert "inconclusive" in gcx("correlate", path, *options, "-f", form)[1]
     code, out, _ = gcx("correlate", path, *options, "-f", "json")
     assert (code, json.loads(out)["exit_code"]) == (3, 3)
 
@@ -144,3 +146,13 @@ def test_two_models_of_one_shown_name_are_two_in_ci(gcx, tmp_path, monkeypatch):
         root = ET.fromstring(out)
         errors = [case.find("error") is not None for case in root.iter("testcase")]
         assert (code, root.get("errors"), errors) == (3, "1", [folder == "a" for folder in order])
+
+
+def test_what_breaks_a_run_stands_in_what_ci_shows(gcx, tmp_path):
+    rng = np.random.default_rng(1)
+    paths = [saved(tmp_path / f"e{epoch}.pt", c=rng.normal(size=(16, 8, 3, 3))) for epoch in (1, 2)]
+    code, out, _ = gcx("track", *paths, "-f", "github")
+    assert (code, out.count("::warning title=gcx%3A lineage::")) == (0, 1)
+    code, out, _ = gcx("track", *paths, "-f", "junit")
+    assert "not of the lineage" in ET.fromstring(out).find(".//testcase[@name='lineage']/skipped").get("message")
+    assert "no two checkpoints are of one lineage" in gcx("track", *paths)[1]

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from gcx.cli.app import run
@@ -172,3 +173,36 @@ def test_an_empty_name_is_seen_in_the_message(capfdbinary, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.pt").write_bytes(torch_file.read_bytes())
     refused(capfdbinary, arguments, says=re.escape(says))
+
+
+def test_what_a_checkpoint_keeps_beside_it_is_not_overwritten(capfdbinary, tmp_path):
+    import json
+
+    import onnx
+    from safetensors.numpy import save_file
+
+    weight = np.random.default_rng(0).normal(size=(8, 4, 3, 3)).astype(np.float32)
+    helper = onnx.helper
+    node = helper.make_node("Conv", ["x", "c.weight"], ["y"])
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("x", 1, [1, 4, 8, 8])],
+        [helper.make_tensor_value_info("y", 1, None)],
+        [onnx.numpy_helper.from_array(weight, "c.weight")],
+    )
+    onnx.save_model(
+        helper.make_model(graph),
+        tmp_path / "net.onnx",
+        save_as_external_data=True,
+        location="data.json",
+        size_threshold=0,
+    )
+    save_file({"c.weight": weight}, tmp_path / "one.safetensors")
+    (tmp_path / "one.safetensors").rename(tmp_path / "part.json")
+    index = {"weight_map": {"c.weight": "part.json"}}
+    (tmp_path / "net.safetensors.index.json").write_text(json.dumps(index))
+    for model, beside in (("net.onnx", "data.json"), ("net.safetensors.index.json", "part.json")):
+        content = (tmp_path / beside).read_bytes()
+        refused(capfdbinary, ["correlate", tmp_path / model, "-o", tmp_path / beside], says="is read by this command")
+        assert (tmp_path / beside).read_bytes() == content

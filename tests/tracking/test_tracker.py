@@ -87,3 +87,18 @@ def test_what_cannot_be_followed_is_refused_in_one_line(net):
         gcx.Tracker(net).report()
     with pytest.raises(UsageError, match="include"):
         gcx.Tracker(net, include=("nothing*",)).step(0)
+
+
+@pytest.mark.parametrize("epoch", ["x", 1.5, -5])
+def test_an_epoch_is_a_whole_number(epoch):
+    tracker = gcx.Tracker(nn.Conv2d(4, 4, 3))
+    with pytest.raises(gcx.UsageError, match="epoch is"):
+        tracker.step(epoch)
+    assert tracker.step(np.int64(3))
+
+
+def test_a_net_without_a_convolution_is_inconclusive():
+    tracker = gcx.Tracker(nn.Linear(2, 2))
+    tracker.step()
+    report = tracker.report()
+    assert (report.exit_code, report.models[0].inconclusive) == (3, ("no convolution found",))

@@ -117,7 +117,7 @@ def _read(source: Source, options: ReadOptions, stack: ExitStack) -> Checkpoint:
     if len(parts) > 1:
         notes += (f"functions of the ONNX model were not looked at: {len(parts) - 1}",)
     others = {shown[name]: what for name, what in others.items()}
-    return Checkpoint(source.path, "onnx", tensors, specs, notes, others=others)
+    return Checkpoint(source.path, "onnx", tensors, specs, notes, others=others, files=stores.files)
 
 
 def _references(

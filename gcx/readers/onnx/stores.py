@@ -30,6 +30,11 @@ class Stores:
         self._stack = stack
         self._beside: dict[str, Source] = {}
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files of external data that were opened."""
+        return tuple(source.path for source in self._beside.values())
+
     def reference(self, name: str, tensor: Tensor) -> TensorRef:
         """A stored tensor under the name that it is shown by.
 

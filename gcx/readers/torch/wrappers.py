@@ -18,7 +18,7 @@ from gcx.readers.torch.storages import ReadBytes, reference
 from gcx.readers.torch.values import Pairs, Placeholder, Tensor
 from gcx.readers.torch.walk import Walk
 from gcx.readers.torch.work import Work
-from gcx.readers.weight_sets import Shown, WeightSet, by_text, choose, left_out, merged
+from gcx.readers.weight_sets import Shown, WeightSet, by_text, choose, left_out, merged, networks
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def checkpoint_of(parsed: Parsed, source: Source, options: ReadOptions) -> Check
         parsed.notes + notes + shard_note(source.path),
         source.close,
         saved_epoch(by_text(parsed.root.items)) if type(parsed.root) is Pairs else None,
+        networks=networks(chosen),
     )
 
 
