@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gcx.readers.torch.convolutions import Operator, operator
-from gcx.readers.torch.script_values import LONGEST
+from gcx.readers.torch.script_expressions import LONGEST
 
 CHANGES = Operator(None, weight=0, bias=None)
 """What changes its first argument in place."""

@@ -14,7 +14,8 @@ from gcx.errors import LimitError
 from gcx.limits import SCRIPT_STATEMENTS
 from gcx.readers.torch.convolutions import HANDED_ON
 from gcx.readers.torch.script_calls import CHANGES, Written, calls, runs
-from gcx.readers.torch.script_values import GIVEN, Place, Value, Values
+from gcx.readers.torch.script_expressions import Values
+from gcx.readers.torch.script_values import GIVEN, Place, Value
 
 _LINE = 65_536
 """Characters of a line in which calls are looked for; torch folds what is deep."""
