@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from gcx.readers.torch.script_values import (
     A_LIST,
+    GIVEN,
     Value,
     called,
     either,
@@ -33,7 +34,7 @@ _BRANCHES = 4
 """Texts that a name may be assigned."""
 
 _CONSTANT = re.compile(r"c([0-9]{1,9})")
-_FUNCTION = re.compile(r"__torch__\.(?:\w+\.)*+(\w+)")
+_FUNCTION = re.compile(r"__torch__(?:\.\w+)++")
 _HOMES = ("torch", "ops", "__torch__")
 """Of functions; anything else before a dot is a value."""
 
@@ -50,7 +51,8 @@ class Values:
         assigned: its local names; to each the texts that it is assigned, several in branches and loops, and whether it
             is all of that or one of several results.
         count: is told of the work, in statements.
-        given: stands for what the method is given; None where its values are not looked for.
+        given: what stands for the method's parameters, and `GIVEN` for anything else that is not assigned; None where
+            values that depend on these are not looked for.
 
     >>> values = Values("self", {"w": [("self.weight", True)], "g": [("2", True)]}, lambda _: None)
     >>> values.of("torch.detach(w)"), values.of("g").literal
@@ -64,10 +66,10 @@ class Values:
         this: str,
         assigned: Mapping[str, list[tuple[str, bool]]],
         count: Callable[[int], None],
-        given: Value | None = None,
+        given: Mapping[str, Value] | None = None,
     ):
         self.assigned = assigned
-        self.given = given
+        self._given = given
         self._count = count
         self._names: dict[str, Value | None] = {this: Value(((),))}
         self._texts: dict[str, Value | None] = {}
@@ -104,10 +106,14 @@ class Values:
         return self._names[name]
 
     def function(self, name: str) -> str | None:
-        """What a function of the archive is called to which torch gave this local name."""
+        """The full name of a function of the archive to which torch gave this local one."""
         assigned = self.assigned.get(name, ())
         found = _FUNCTION.fullmatch(assigned[0][0]) if len(assigned) == 1 else None
-        return None if found is None else found[1]
+        return None if found is None else found[0]
+
+    def given(self, name: str) -> Value | None:
+        """What stands for a name that is not assigned."""
+        return None if self._given is None else self._given.get(name, GIVEN)
 
     @property
     def depth(self) -> int:
@@ -184,7 +190,7 @@ class _Expression:
         known = self.values.named(word, self.depth)
         if known is None and self.next() == "(" and (function := self.values.function(word)):
             self.at += 1
-            return together(self.several(")"), function)
+            return together(self.several(")"), function.rpartition(".")[2])
         if known is not None or word in self.values.assigned:
             return known
         path = [word]
@@ -194,7 +200,7 @@ class _Expression:
         if path[0] == "CONSTANTS" and len(path) > 1 and (number := _CONSTANT.fullmatch(path[1])):
             return Value((int(number[1]),)) if len(path) == 2 else None
         if not self.skip("("):
-            return self.values.given if len(path) == 1 else None  # a parameter of the method, or a type
+            return self.values.given(word) if len(path) == 1 else None  # a parameter of the method, or a type
         arguments = self.several(")")
         if len(path) > 1 and path[0] not in _HOMES:
             return None

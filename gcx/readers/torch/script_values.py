@@ -6,7 +6,7 @@ None stands for what depends on a method's input, and for what is not understood
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from gcx.readers.torch.program_weights import MOST_PARTS
@@ -21,8 +21,17 @@ _CASTS = frozenset({"unchecked_cast", "annotate"})
 """Those that hand on their second, the first being a type."""
 A_LIST = "a list"
 
-Place = tuple[str, ...] | int
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a method is given beside its module."""
+
+    number: int
+
+
+Kept = tuple[str, ...] | int
 """Attributes on the way from a module to a value, or the number of a constant."""
+Place = Kept | Parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,37 @@ class Value:
 
 GIVEN = Value(by="what a method is given")
 """What depends on a method's input and on nothing that is kept."""
+
+NOT_FOLLOWED = "code that is not followed"
+"""What computes a weight from all that a method is given, where nothing better is known."""
+
+
+def bound(value: Value | None, home: tuple[str, ...], argument: Callable[[int], Value | None]) -> Value | None:
+    """What a value of a method comes to where the method is called.
+
+    Args:
+        value: of the method.
+        home: the way from the module that calls to the method's.
+        argument: what is given as the parameter of a number; None where that is not known.
+
+    >>> doubled = Value((Parameter(1),), by="mul")
+    >>> bound(doubled, (), lambda _: Value((("weight",),)))
+    Value(places=(('weight',),), by='mul', literal=None)
+    """
+    if value is None or not value.places:
+        return value
+    parts = [_bound(place, home, argument) for place in value.places]
+    if value.by is None:
+        return parts[0]
+    if value.by == "size" and parts[0].place is None:
+        return GIVEN
+    return replace(value, places=tuple(dict.fromkeys(place for part in parts for place in part.places)))
+
+
+def _bound(place: Place, home: tuple[str, ...], argument: Callable[[int], Value | None]) -> Value:
+    if isinstance(place, Parameter):
+        return argument(place.number) or GIVEN
+    return Value(((*home, *place) if isinstance(place, tuple) else place,))
 
 
 def member(value: Value | None, name: str) -> Value | None:
