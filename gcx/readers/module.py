@@ -16,7 +16,8 @@ from gcx.readers.base import ReadOptions
 from gcx.readers.effective_weights import effective_weight
 from gcx.readers.live_tensors import live_reference
 from gcx.readers.names import module_of, no_moving_average, present, saved_epoch, shown_names
-from gcx.readers.weight_sets import AXES, MOMENTS, Shown, WeightSet, by_text, choose, left_out, merged, stands_beside
+from gcx.readers.weight_sets import MOMENTS, Shown, WeightSet, by_text, choose, left_out, merged, stands_beside
+from gcx.weight_parts import AXES
 
 _WRAPPER_CLASSES = frozenset({"DataParallel", "DistributedDataParallel", "OptimizedModule"})
 

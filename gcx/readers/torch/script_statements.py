@@ -145,8 +145,8 @@ class Program:
 
     def _parts(self, prefix: str, module: Placeholder) -> list[str]:
         """The part that stands for the weight of a module that is given its weight, as the older hooks of torch do."""
-        held = [place for place in PARTS if is_large(self.modules.at(module, place))]
-        return [self.modules.name(prefix, ".".join(held[0]))] if len(held) == 1 else []
+        held = [part for part in PARTS if is_large(self.modules.at(module, tuple(part.split("."))))]
+        return [self.modules.name(prefix, held[0])] if len(held) == 1 else []
 
     def _made_of(self, prefix: str, module: Placeholder, weight: Value) -> Iterator[str]:
         """The tensors that a weight is computed from; of a module whose method computes it, all that it holds."""
