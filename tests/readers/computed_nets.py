@@ -144,11 +144,16 @@ class Handing(nn.Module):
         self.listed = nn.ParameterList([nn.Parameter(torch.randn(8, 2, 3, 3)) for _ in range(2)])
         self.other = ByMethod()
         self.own = nn.Parameter(torch.randn(8, 1, 3, 3))
+        self.pair = nn.ParameterList([nn.Parameter(torch.randn(8, 4, 3, 3)) for _ in range(2)])
 
     def dense(self, images: Tensor, weight: Tensor, groups: int) -> Tensor:
         return convolved(images, weight, None, groups)
 
+    def both(self, images: Tensor, weights: list[Tensor]) -> Tensor:
+        return functional.conv2d(images, weights[0], groups=2) + functional.conv2d(images, weights[1], groups=2)
+
     def forward(self, images: Tensor) -> Tensor:
+        images = self.both(images.repeat(1, 2, 1, 1), [self.pair[0], self.pair[1] * 2])[:, :4]
         found = convolved_in_two(images, self.kept) + convolved_in_two(images, self.bent.exp())
         for weight in self.listed:
             found = found + self.other.run(images, weight)

@@ -149,6 +149,9 @@ TWICE = [f"_{count} = {CONV.format(weight='self.weight', groups=count)}" for cou
         ),
         ([f"return {CONV.format(weight='torch.detach(self.weight)', groups=2)}"], ConvSpec(2, False)),
         ([f"return torch.relu({CONV.format(weight='self.weight', groups=2)})"], ConvSpec(2, False)),
+        ([f"return {CONV.format(weight='([x, self.weight])[1]', groups=2)}"], ConvSpec(2, False)),
+        ([f"return {CONV.format(weight='([self.weight, torch.exp(self.weight)])[x]', groups=2)}"], ConvSpec(2, False)),
+        ([f"return {CONV.format(weight='([])[x]', groups=2)}"], None),
         # What is not stated is not made up.
         ([f"return {CONV.format(weight='self.other', groups=2)}"], None),
         ([f"return {CONV.format(weight='x.foo(self.weight)', groups=2)}"], None),
@@ -231,12 +234,14 @@ def test_a_weight_is_followed_through_what_it_is_handed_to(how, tmp_path):
         "kept": (2, "recorded"),
         "bent": (2, "recorded"),
         "own": (8, "recorded"),
+        "pair": (2, "recorded"),
+        "pair.1": (2, "recorded"),
         "listed": (2, "recorded"),
         "listed.1": (2, "recorded"),
         "other": (2, "recorded"),
     }
     layers = gcx.correlate(str(tmp_path / "net.pt")).models[0].layers
-    assert {layer.name for layer in layers if layer.status == "measured"} == {"kept", "own"}
+    assert {layer.name for layer in layers if layer.status == "measured"} == {"kept", "own", "pair"}
     reasons = {layer.name: layer.reason for layer in layers if layer.status == "skipped"}
     assert "(by `exp`)" in reasons.pop("bent")
     assert all("(by `mul`)" in reason for reason in reasons.values())

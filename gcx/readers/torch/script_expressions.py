@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Mapping
 
 from gcx.readers.torch.script_values import (
-    A_LIST,
     GIVEN,
     Value,
+    a_list,
     called,
     either,
     indexed,
@@ -55,8 +55,8 @@ class Values:
             values that depend on these are not looked for.
 
     >>> values = Values("self", {"w": [("self.weight", True)], "g": [("2", True)]}, lambda _: None)
-    >>> values.of("torch.detach(w)"), values.of("g").literal
-    (Value(places=(('weight',),), by=None, literal=None), '2')
+    >>> values.of("torch.detach(w)").place, values.of("g").literal
+    (('weight',), '2')
     >>> values.of("torch.mul(w, getattr(self.a, \\"0\\"))").places, values.of("torch.mul(w, x)")
     ((('weight',), ('a', '0')), None)
     """
@@ -174,9 +174,9 @@ class _Expression:
         word = self.take()
         if word == "(":
             held = self.several(")")
-            return held[0] if len(held) == 1 and self.tokens[self.at - 2] != "," else together(held, A_LIST)
+            return held[0] if len(held) == 1 and self.tokens[self.at - 2] != "," else a_list(held)
         if word == "[":
-            return together(self.several("]"), A_LIST)
+            return a_list(self.several("]"))
         if word == "-":
             return Value(literal=f"-{self.take()}")
         if word[0] == '"' or word[0].isdigit() or word in ("True", "False", "None"):

@@ -6,7 +6,7 @@ None stands for what depends on a method's input, and for what is not understood
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from gcx.readers.torch.program_weights import MOST_PARTS
@@ -20,6 +20,7 @@ _VIEWS = re.compile(r"view(?:_as)?|reshape(?:_as)?|expand(?:_as)?|slice|narrow|s
 _CASTS = frozenset({"unchecked_cast", "annotate"})
 """Those that hand on their second, the first being a type."""
 A_LIST = "a list"
+_INDEX = "an index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,9 @@ class Value:
     by: str | None = None
     """What computes it; None of what is kept in its one place."""
     literal: str | None = None
-    """A number or text as it is written; with `by="size"`, the axis."""
+    """A number or text as it is written; with `by="size"`, the axis; with `by="an index"`, which."""
+    held: tuple[Value | None, ...] = ()
+    """What a list holds, each as if it stood alone; of lists in it only what they are computed from is kept."""
 
     @property
     def place(self) -> Place | None:
@@ -66,8 +69,8 @@ def bound(value: Value | None, home: tuple[str, ...], argument: Callable[[int], 
         argument: what is given as the parameter of a number; None where that is not known.
 
     >>> doubled = Value((Parameter(1),), by="mul")
-    >>> bound(doubled, (), lambda _: Value((("weight",),)))
-    Value(places=(('weight',),), by='mul', literal=None)
+    >>> bound(doubled, (), lambda _: Value((("weight",),))).places
+    (('weight',),)
     """
     if value is None or not value.places:
         return value
@@ -76,7 +79,12 @@ def bound(value: Value | None, home: tuple[str, ...], argument: Callable[[int], 
         return parts[0]
     if value.by == "size" and parts[0].place is None:
         return GIVEN
-    return replace(value, places=tuple(dict.fromkeys(place for part in parts for place in part.places)))
+    if value.by == _INDEX and parts[0].by == A_LIST:
+        return _item(parts[0], value.literal)
+    held = tuple(bound(one, home, argument) for one in value.held)
+    return replace(
+        value, places=tuple(dict.fromkeys(place for part in parts for place in part.places)), held=_flat(held)
+    )
 
 
 def _bound(place: Place, home: tuple[str, ...], argument: Callable[[int], Value | None]) -> Value:
@@ -91,11 +99,30 @@ def member(value: Value | None, name: str) -> Value | None:
 
 
 def indexed(value: Value | None, index: list[Value | None]) -> Value | None:
-    if value is None or value.by == A_LIST or len(index) != 1:
+    if value is None or len(index) != 1:
         return None
-    if value.by == "size" and value.literal is None and index[0] is not None:
-        return replace(value, literal=index[0].literal)
-    return value if value.by is not None else replace(value, by="an index")
+    literal = None if index[0] is None else index[0].literal
+    if value.by == A_LIST:
+        return _item(value, literal)
+    if value.by == "size" and value.literal is None:
+        return replace(value, literal=literal)
+    return value if value.by is not None else replace(value, by=_INDEX, literal=literal)
+
+
+def _item(listed: Value, index: str | None) -> Value | None:
+    """One of a list; where it is not known which, what it may be as in branches."""
+    number = int(index) if index is not None and index.isdecimal() and len(index) < 5 else len(listed.held)
+    return listed.held[number] if number < len(listed.held) else either(listed.held)
+
+
+def a_list(values: Iterable[Value | None]) -> Value | None:
+    held = tuple(values)
+    found = together(held, A_LIST)
+    return None if found is None else replace(found, held=_flat(held))
+
+
+def _flat(held: Iterable[Value | None]) -> tuple[Value | None, ...]:
+    return tuple(one if one is None or not one.held else replace(one, held=()) for one in held)
 
 
 def one_of(value: Value) -> Value | None:
@@ -103,10 +130,10 @@ def one_of(value: Value) -> Value | None:
     return value if value.by not in (None, A_LIST) else None
 
 
-def either(values: list[Value | None]) -> Value | None:
+def either(values: Sequence[Value | None]) -> Value | None:
     """What one name means in several branches: computed where it is so in one, unless all of them keep it."""
     if all(value == values[0] for value in values):
-        return values[0]
+        return values[0] if values else None
     by = next((value.by for value in values if value is not None and value.by not in (None, GIVEN.by)), None)
     return None if by is None else together(values, by)
 
