@@ -9,6 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+AXES = 3
+"""Of a convolution's weight at least."""
+TORCH_PARTS = (
+    ("weight_v", "weight_g"),
+    ("weight_orig", "weight_u", "weight_v"),
+    ("weight_orig", "weight_mask"),
+    ("parametrizations.weight.original1", "parametrizations.weight.original0"),
+    ("parametrizations.weight.original", "parametrizations.weight.0._u", "parametrizations.weight.0._v"),
+)
+"""Names under which a module of torch keeps the parts of its weight, in each known form; the one of its shape first."""
 _STACKED = frozenset({"weight", "weight_g", "weight_v", "weight_orig"})
 """What has parts is a weight, or itself a part of one."""
 

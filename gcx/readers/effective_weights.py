@@ -14,8 +14,9 @@ from typing import Any
 
 from gcx.checkpoint import TensorRef
 from gcx.readers.live_tensors import live_reference, numbers_of
+from gcx.weight_parts import TORCH_PARTS
 
-_OLDER_PARTS = ("weight_g", "weight_v", "weight_u", "weight_orig", "weight_mask")
+_OLDER_PARTS = tuple(dict.fromkeys(part for parts in TORCH_PARTS for part in parts if "." not in part))
 """What the older parametrisations of torch (weight norm, spectral norm, pruning) keep instead of a weight."""
 _FAKE_QUANTISERS = frozenset(
     {"FakeQuantize", "FusedMovingAvgObsFakeQuantize", "FixedQParamsFakeQuantize", "_LearnableFakeQuantize"}

@@ -17,7 +17,6 @@ from gcx.readers.effective_weights import effective_weight
 from gcx.readers.live_tensors import live_reference
 from gcx.readers.names import module_of, no_moving_average, present, saved_epoch, shown_names
 from gcx.readers.weight_sets import (
-    AXES,
     MOMENTS,
     Shown,
     WeightSet,
@@ -28,6 +27,7 @@ from gcx.readers.weight_sets import (
     networks,
     stands_beside,
 )
+from gcx.weight_parts import AXES
 
 _WRAPPER_CLASSES = frozenset({"DataParallel", "DistributedDataParallel", "OptimizedModule"})
 

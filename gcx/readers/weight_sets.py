@@ -16,10 +16,8 @@ from gcx.errors import MESSAGE_LIMIT, printable
 from gcx.limits import NESTING
 from gcx.readers.base import ReadOptions
 from gcx.readers.names import shown_names
+from gcx.weight_parts import AXES
 from gcx.words import plural
-
-AXES = 3
-"""Of a convolution's weight at least."""
 
 KNOWN = (
     "state_dict",

@@ -109,6 +109,105 @@ class HandedOn(Computed):
         return self._conv_forward(images, self.weight * 2, self.bias)
 
 
+class ByMethod(Computed):
+    """In a method of its own, which is given the weight."""
+
+    def run(self, images: Tensor, weight: Tensor) -> Tensor:
+        return functional.conv2d(images, weight * 2, self.bias, groups=self.groups)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.run(images, self.weight)
+
+
+def convolved(images: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+    return functional.conv2d(images, weight, bias, groups=groups)
+
+
+def convolved_in_two(images: Tensor, weight: Tensor) -> Tensor:
+    return convolved(images, weight, None, 2)
+
+
+class ByFunction(Computed):
+    """In a function that it gives the weight."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return convolved(images, torch.tanh(self.weight), self.bias, self.groups)
+
+
+class Handing(nn.Module):
+    """Weights that functions and methods of others convolve with, as they are kept and otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = nn.Parameter(torch.randn(8, 2, 3, 3))
+        self.bent = nn.Parameter(torch.randn(8, 2, 3, 3))
+        self.listed = nn.ParameterList([nn.Parameter(torch.randn(8, 2, 3, 3)) for _ in range(2)])
+        self.other = ByMethod()
+        self.own = nn.Parameter(torch.randn(8, 1, 3, 3))
+        self.pair = nn.ParameterList([nn.Parameter(torch.randn(8, 4, 3, 3)) for _ in range(2)])
+
+    def dense(self, images: Tensor, weight: Tensor, groups: int) -> Tensor:
+        return convolved(images, weight, None, groups)
+
+    def both(self, images: Tensor, weights: list[Tensor]) -> Tensor:
+        return functional.conv2d(images, weights[0], groups=2) + functional.conv2d(images, weights[1], groups=2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = self.both(images.repeat(1, 2, 1, 1), [self.pair[0], self.pair[1] * 2])[:, :4]
+        found = convolved_in_two(images, self.kept) + convolved_in_two(images, self.bent.exp())
+        for weight in self.listed:
+            found = found + self.other.run(images, weight)
+        return self.dense(self.other(images) + found, self.own, 8)
+
+
+class Matched(nn.Module):
+    """One layer's result is the weight of another, and a gate: it is no form of that layer's own weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(4, 8, 3, groups=4, padding=1)
+        self.second = nn.Conv2d(8, 8, 3, groups=1, padding=1)
+        self.gated = nn.Parameter(torch.randn(8, 2, 3, 3))
+
+    def matched(self, images: Tensor, weight: Tensor) -> Tensor:
+        return functional.conv2d(images, weight.reshape(8, 1, 6, 6), groups=8)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found = self.second(self.first(images))
+        return self.matched(found, found) + convolved(found, self.gated * found.mean(), None, 4).mean()
+
+
+class ChangedByFunction(Computed):
+    """In place, of a copy that the function makes."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return clamped(images, self.weight)
+
+
+def clamped(images: Tensor, weight: Tensor) -> Tensor:
+    weight = weight.clone()
+    weight.clamp_(-0.05, 0.05)
+    return functional.conv2d(images, weight, groups=2)
+
+
+class ResultChanged(nn.Module):
+    """In place, of results: the weights stay what they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inline = nn.Parameter(torch.randn(8, 2, 3, 3))
+        self.handed = nn.Parameter(torch.randn(8, 4, 3, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        found = functional.relu_(functional.conv2d(images, self.inline, groups=2))
+        return activated(found, self.handed)
+
+
+def activated(images: Tensor, weight: Tensor) -> Tensor:
+    found = functional.conv2d(images, weight, groups=2)
+    return found.relu_().add_(1.0)
+
+
 COMPUTED: dict[type[nn.Module], str] = {
     Standardised: "div",
     Masked: "mul",
@@ -123,6 +222,9 @@ COMPUTED: dict[type[nn.Module], str] = {
     ComputedInTurn: "sigmoid",
     Gated: "mul",
     HandedOn: "mul",
+    ByMethod: "mul",
+    ChangedByFunction: "clamp_",
+    ByFunction: "tanh",
 }
 """To each the function that makes the weight in the end; empty where each form has its own name for it."""
 

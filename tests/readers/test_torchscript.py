@@ -18,7 +18,7 @@ from gcx.readers.torch.script_code import CodeReader
 
 torch = pytest.importorskip("torch")
 
-from readers.computed_nets import COMPUTED, Borrowed, computed  # noqa: E402
+from readers.computed_nets import COMPUTED, Borrowed, Handing, Matched, ResultChanged, computed  # noqa: E402
 from readers.program_nets import (  # noqa: E402
     PARAMETRISED,
     SPECS,
@@ -149,6 +149,9 @@ TWICE = [f"_{count} = {CONV.format(weight='self.weight', groups=count)}" for cou
         ),
         ([f"return {CONV.format(weight='torch.detach(self.weight)', groups=2)}"], ConvSpec(2, False)),
         ([f"return torch.relu({CONV.format(weight='self.weight', groups=2)})"], ConvSpec(2, False)),
+        ([f"return {CONV.format(weight='([x, self.weight])[1]', groups=2)}"], ConvSpec(2, False)),
+        ([f"return {CONV.format(weight='([self.weight, torch.exp(self.weight)])[x]', groups=2)}"], ConvSpec(2, False)),
+        ([f"return {CONV.format(weight='([])[x]', groups=2)}"], None),
         # What is not stated is not made up.
         ([f"return {CONV.format(weight='self.other', groups=2)}"], None),
         ([f"return {CONV.format(weight='x.foo(self.weight)', groups=2)}"], None),
@@ -221,6 +224,107 @@ def test_a_weight_that_is_computed_is_not_measured_as_what_it_is_made_of(form, k
     _, *left = gcx.correlate(str(tmp_path / "net.pt")).models[0].layers
     assert {layer.status for layer in left} == {"skipped"}
     assert all(f"(by `{COMPUTED[kind]}" in layer.reason for layer in left)
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_a_weight_is_followed_through_what_it_is_handed_to(how, tmp_path):
+    (tmp_path / "net.pt").write_bytes(scripted(Handing().eval(), how, torch.randn(1, 4, 9, 9)))
+    listed = gcx.layers(str(tmp_path / "net.pt")).models[0].layers
+    assert {layer.name: (layer.groups, layer.groups_from) for layer in listed} == {
+        "kept": (2, "recorded"),
+        "bent": (2, "recorded"),
+        "own": (8, "recorded"),
+        "pair": (2, "recorded"),
+        "pair.1": (2, "recorded"),
+        "listed": (2, "recorded"),
+        "listed.1": (2, "recorded"),
+        "other": (2, "recorded"),
+    }
+    layers = gcx.correlate(str(tmp_path / "net.pt")).models[0].layers
+    assert {layer.name for layer in layers if layer.status == "measured"} == {"kept", "own", "pair"}
+    reasons = {layer.name: layer.reason for layer in layers if layer.status == "skipped"}
+    assert "(by `exp`)" in reasons.pop("bent")
+    assert all("(by `mul`)" in reason for reason in reasons.values())
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_what_a_layer_makes_of_its_input_is_no_form_of_its_weight(how, tmp_path):
+    (tmp_path / "net.pt").write_bytes(scripted(Matched().eval(), how, torch.randn(1, 4, 6, 6)))
+    listed = gcx.layers(str(tmp_path / "net.pt")).models[0].layers
+    assert {layer.name: (layer.groups, layer.groups_from) for layer in listed} == {
+        "first": (4, "recorded"),
+        "second": (1, "recorded"),
+        "gated": (4, "recorded"),
+    }
+    left = gcx.correlate(str(tmp_path / "net.pt")).models[0]
+    assert {layer.name: layer.status for layer in left.layers if layer.name != "gated"} == {
+        "first": "measured",
+        "second": "measured",
+    }
+    assert [layer.status for layer in left.layers if layer.name == "gated"] == ["skipped"]
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_a_result_that_is_changed_in_place_changes_no_weight(how, tmp_path):
+    (tmp_path / "net.pt").write_bytes(scripted(ResultChanged().eval(), how, torch.randn(1, 4, 6, 6)))
+    measured = gcx.correlate(str(tmp_path / "net.pt")).models[0].measured
+    assert [(one.name, one.groups, one.groups_from) for one in measured] == [
+        ("inline", 2, "recorded"),
+        ("handed", 2, "recorded"),
+    ]
+
+
+def chained(length: int, last: str) -> str:
+    """Functions that hand a weight on, each to the next."""
+    found = code("return __torch__.f0(x, self.weight, )")
+    for number in range(length):
+        following = f"__torch__.f{number + 1}(x, w, )" if number < length - 1 else last
+        found += f"def f{number}(x: Tensor,\n    w: Tensor) -> Tensor:\n  return {following}\n"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("length", "last", "by"),
+    [
+        (60, CONV.format(weight="w", groups=2), None),
+        (60, CONV.format(weight="torch.exp(w)", groups=2), "exp"),
+        # What is not followed to its end is not measured as it is kept.
+        (5000, CONV.format(weight="w", groups=2), "code that is not followed"),
+        (3, "__torch__.f0(x, w, )", "code that is not followed"),
+        (3, CONV.format(weight="w if x else x", groups=2), "code that is not followed"),
+        # Neither is what is handed to code that does not convolve with it.
+        (3, "torch.add(x, w)", None),
+        (3, CONV.format(weight="x", groups=2), None),
+    ],
+)
+def test_a_long_way_through_functions_is_followed_or_said(length, last, by, watched):
+    _, checkpoint = opened(program(chained(length, last)), watched)
+    said = checkpoint.tensors["weight"].unreadable
+    assert said is None if by is None else f"(by `{by}`)" in said
+
+
+def fanned() -> str:
+    """Functions that call the next one twice, once with the product of two weights: each choice of them is another."""
+    names = [f"w{k}" for k in range(20)]
+    parameters = "".join(f",\n    {name}: Tensor" for name in names)
+    found = code(f"return __torch__.f0(x, {', '.join(['self.weight'] * 20)})")
+    for number in range(20):
+        rest = ", ".join([*names[2:], names[1]])
+        both = [f"__torch__.f{number + 1}(x, {one}, {rest})" for one in ("w0", "torch.mul(w0, w1)")]
+        last = CONV.format(weight="w0", groups=2)
+        line = f"torch.add({', '.join(both)})" if number < 19 else last
+        found += f"def f{number}(x: Tensor{parameters}) -> Tensor:\n  return {line}\n"
+    return found
+
+
+def test_calls_that_fan_out_are_not_followed_one_by_one(watched):
+    _, checkpoint = opened(program(fanned()), watched)
+    assert "`code that is not followed`" in checkpoint.tensors["weight"].unreadable
+
+
+def test_each_convolution_that_is_followed_counts(monkeypatch, watched):
+    monkeypatch.setattr("gcx.readers.torch.work.LOOKS", 50_000)
+    assert "LOOKS" in refused_limit(program(fanned()), watched)
 
 
 @pytest.mark.parametrize("how", ["script", "trace"])

@@ -9,19 +9,10 @@ from math import prod
 from gcx.readers.onnx.graph import Graph
 from gcx.readers.onnx.names import is_called_weight, is_numbered
 from gcx.readers.onnx.tensors import Tensor
+from gcx.weight_parts import AXES
 
-WEIGHT_RANK = 3
-"""Axes of a convolution's weight at least."""
-PARAMETRISED = (
-    ("weight_v", "weight_g"),
-    ("weight_orig", "weight_u", "weight_v"),
-    ("weight_orig", "weight_mask"),
-    ("parametrizations.weight.original1", "parametrizations.weight.original0"),
-    ("parametrizations.weight.original", "parametrizations.weight.0._u", "parametrizations.weight.0._v"),
-)
-"""Names under which torch keeps the parts of a weight, the main one first; `gcx.parametrizations` multiplies them."""
 TRAINED = (("weight", "bn.weight", "bn.running_var", "weight_fake_quant.scale", "weight_fake_quant.zero_point"),)
-"""The same of a convolution that quantisation-aware training rounds in the scale of its batch norm."""
+"""As `TORCH_PARTS`, of a convolution that quantisation-aware training rounds in the scale of its batch norm."""
 _VALUES = 64
 """Values of a graph that are looked at to find what one weight is computed from."""
 
@@ -42,7 +33,7 @@ class Origins:
 
     def main(self, quantisers: Container[int]) -> Tensor | None:
         """The one that is likely to be the weight: the largest of its rank, of such the one that is called so."""
-        fitting = [one for one in self.tensors if len(one.shape) >= WEIGHT_RANK and id(one) not in quantisers]
+        fitting = [one for one in self.tensors if len(one.shape) >= AXES and id(one) not in quantisers]
         return max(fitting, key=lambda one: (prod(one.shape), is_called_weight(one.name)), default=None)
 
     def whole(self, kinds: tuple[tuple[str, ...], ...]) -> Tensor | None:

@@ -20,13 +20,13 @@ from gcx.readers.base import ReadOptions, Source
 from gcx.readers.dtypes import numpy_dtype
 from gcx.readers.names import module_of, no_moving_average, shown_names
 from gcx.readers.onnx.arithmetic import Arithmetic
-from gcx.readers.onnx.computed import WEIGHT_RANK
 from gcx.readers.onnx.graph import MODEL_FUNCTIONS, MODEL_GRAPH, Graph, messages, read_graphs
 from gcx.readers.onnx.quantised import Quantisation, quantiser_parts
 from gcx.readers.onnx.stores import Stores
 from gcx.readers.onnx.tensors import Tensor
 from gcx.readers.onnx.weights import ConvUse, ConvWeights, conv_weights
 from gcx.readers.protobuf import BYTES, CURE, VARINT, Field, Wire
+from gcx.weight_parts import AXES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,7 +142,7 @@ def _references(
             refs[use.name] = _weight_reference(use, stores)
         named_part = id(tensor) in weights.named_parts
         quantises = id(tensor) in quantisers and not named_part
-        of_rank = len(tensor.shape) >= WEIGHT_RANK
+        of_rank = len(tensor.shape) >= AXES
         if tensor.name in refs or (id(tensor) in by_tensor and not named_part) or (quantises and not of_rank):
             continue
         refs[tensor.name] = stores.reference(tensor.name, tensor)

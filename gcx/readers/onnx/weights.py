@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, printable
 from gcx.readers.onnx.arithmetic import Arithmetic, arithmetic
-from gcx.readers.onnx.computed import PARAMETRISED, TRAINED, Origins, origins
+from gcx.readers.onnx.computed import TRAINED, Origins, origins
 from gcx.readers.onnx.graph import Graph, Node
 from gcx.readers.onnx.names import Names, is_called_weight, weight_name
 from gcx.readers.onnx.quantised import STEPS, WEIGHT_OF, Quantisation, quantisation
 from gcx.readers.onnx.stored import EXACT
 from gcx.readers.onnx.tensors import DTYPES, Tensor
+from gcx.weight_parts import TORCH_PARTS
 
 PLAIN = dict.fromkeys(("Conv", "FusedConv", "NhwcFusedConv", "NhwcConv", "DeformConv"), False) | {"ConvTranspose": True}
 """Operations whose second input is a convolution weight, and whether it is transposed."""
@@ -79,7 +80,7 @@ class _Way:
         if self.node is None or self.node.op not in ("Mul", "Div"):
             return None
         if not self.steps:
-            return self.origins.whole(PARAMETRISED)
+            return self.origins.whole(TORCH_PARTS)
         rounded = (isinstance(step, Quantisation) and step.levels in ("", "int8") for step in self.steps)
         return self.origins.whole(TRAINED) if all(rounded) else None
 

@@ -24,11 +24,7 @@ class Operator:
     bias: int | None = 2
 
 
-HANDED_ON = Operator(None)
-"""`_conv_forward`, a method of torch's own convolutions, to which `forward` hands the weight that it computed."""
-
 _BY_NAME = {
-    "_conv_forward": HANDED_ON,
     "_convolution": Operator(8, None, 6),
     "convolution": Operator(8, None, 6),
     "convolution_overrideable": Operator(8, None, 6),

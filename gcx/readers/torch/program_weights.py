@@ -10,19 +10,13 @@ from collections.abc import Collection, Mapping
 from math import prod
 
 from gcx.readers.torch.values import Tensor
+from gcx.weight_parts import AXES, TORCH_PARTS
 
-AXES = 3
-"""Of a convolution's weight at least."""
 MOST_PARTS = 16
 """Tensors that a weight is computed from; what has more is not followed."""
-PARTS = (
-    ("weight_v",),
-    ("weight_orig",),
-    ("parametrizations", "weight", "original"),
-    ("parametrizations", "weight", "original1"),
-)
+PARTS = tuple(dict.fromkeys(main for main, *_ in TORCH_PARTS))
 """Where a module keeps what its weight is computed from, the part of the weight's shape."""
-KEPT_AS = ("weight", *map(".".join, PARTS))
+KEPT_AS = ("weight", *PARTS)
 """Under one of these `nn.ConvNd` keeps its numbers."""
 ELSEWHERE = "another module"
 """What computes a weight that a method is given."""

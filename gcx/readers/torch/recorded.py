@@ -53,6 +53,10 @@ class Recorded:
         self._used.add(name)
         self.state(name, groups, transposed)
 
+    def is_used(self, name: str) -> bool:
+        """Whether a convolution uses a weight as it is kept."""
+        return name in self._used
+
     def computed(self, made_of: Collection[str], by: str, groups: int | None, transposed: bool | None) -> None:
         """A convolution with a weight that is computed.
 

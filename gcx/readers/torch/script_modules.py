@@ -103,7 +103,7 @@ class Modules:
             self.work.look(1)
             return self.constants[place] if place < len(self.constants) else None
         value: Any = module
-        for name in place:
+        for name in place if isinstance(place, tuple) else ():
             if type(value) is not Placeholder:
                 return None
             self.work.look(1)

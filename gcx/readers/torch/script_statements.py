@@ -8,9 +8,11 @@ from typing import Any
 
 from gcx.readers.torch.program_weights import ELSEWHERE, KEPT_AS, PARTS, is_large
 from gcx.readers.torch.recorded import Recorded
-from gcx.readers.torch.script_code import Call, Class
+from gcx.readers.torch.script_code import Class
+from gcx.readers.torch.script_following import Followed
 from gcx.readers.torch.script_modules import Modules
-from gcx.readers.torch.script_values import GIVEN, Place, Value
+from gcx.readers.torch.script_routines import Call
+from gcx.readers.torch.script_values import GIVEN, Kept, Parameter, Place, Value
 from gcx.readers.torch.values import Placeholder, Tensor
 
 _CONSTANTS = "CONSTANTS"
@@ -31,9 +33,11 @@ class Program:
     """Constants that have a name as weight or bias."""
     _run: set[int] = field(default_factory=set)
     _home: str = _CONSTANTS
+    _followed: Followed = field(init=False)
 
     def __post_init__(self) -> None:
         self.recorded = Recorded(self.modules.tensors, self.modules.parameters)
+        self._followed = Followed(self.modules)
 
     def read(self, root: Any) -> None:
         """Look through all modules, then name the constants.
@@ -48,6 +52,7 @@ class Program:
         # A module may use what one that comes later keeps.
         found = list(modules.walk(root))
         self._run = self._all_run(root)
+        late: list[tuple[str, Placeholder, Call, bool]] = []
         for prefix, module in found:
             known = modules.known(module)
             packed = modules.quantised(module)
@@ -56,7 +61,9 @@ class Program:
             if known is not None:
                 self.unsaved += known.unsaved
                 self._constants_of(prefix, module, known)
-                self._code_of(prefix, module, known)
+                late += ((prefix, module, call, len(known.calls) == 1) for call in self._code_of(prefix, module, known))
+        for prefix, module, call, alone in late:
+            self._computed(prefix, module, call, alone)
         for number, constant in enumerate(modules.constants):
             name = modules.name(f"{self._home}.c{number}")
             if type(constant) is Tensor and number not in self._used:
@@ -83,22 +90,38 @@ class Program:
             groups = _whole(known.constants["groups"])
             self.recorded.state(prefix + weight, groups, transposed if type(transposed) is bool else None)
 
-    def _code_of(self, prefix: str, module: Placeholder, known: Class) -> None:
-        self.modules.work.look(len(known.calls))
-        for call in known.calls:
-            weight = call.weight
-            if weight is None or not weight.places:
-                made_of, by = self._parts(prefix, module) if len(known.calls) == 1 else [], ELSEWHERE
-                if weight == GIVEN and len(known.calls) == 1 and not made_of:
-                    # A module that torch found under two names is given its own weight by those that run it.
-                    self.recorded.state(f"{prefix}weight", self._groups(module, call), call.transposed)
-            elif weight.place is None:
-                made_of, by = list(self._made_of(prefix, module, weight)), self._maker(module, weight)
+    def _code_of(self, prefix: str, module: Placeholder, known: Class) -> list[Call]:
+        """Say what is used as it is kept; the calls that are left are those over weights that are computed or given."""
+        calls = [*self._followed.calls(module, known), *known.calls]
+        self.modules.work.look(len(calls))
+        left = []
+        for call in calls:
+            if call.weight is not None and call.weight.place is not None:
+                self._used_as_kept(prefix, module, call.weight.place, call)
             else:
-                self._used_as_kept(prefix, module, weight.place, call)
-                continue
+                left.append(call)
+        return left
+
+    def _computed(self, prefix: str, module: Placeholder, call: Call, alone: bool) -> None:
+        """A convolution over a weight that is computed or given, once it is known what others use as it is kept."""
+        weight = call.weight
+        if weight is not None and weight.places:
+            # What a layer makes of its input is no form of that layer's weight.
+            made_of = [name for name in self._made_of(prefix, module, weight) if not self.recorded.is_used(name)]
             if made_of:
+                by = self._maker(module, weight)
                 self.recorded.computed(made_of, by, self._groups(module, call), call.transposed)
+        elif alone:
+            self._given(prefix, module, call)
+
+    def _given(self, prefix: str, module: Placeholder, call: Call) -> None:
+        """The one convolution of a module that is given its weight: by a hook, or by those that run it."""
+        groups = self._groups(module, call)
+        if made_of := self._parts(prefix, module):
+            self.recorded.computed(made_of, ELSEWHERE, groups, call.transposed)
+        elif call.weight == GIVEN:
+            # A module that torch found under two names is given its own weight by those that run it.
+            self.recorded.state(f"{prefix}weight", groups, call.transposed)
 
     def _all_run(self, root: Any) -> set[int]:
         """By `id` the modules that run when the program does; torch writes the code of others, too."""
@@ -115,15 +138,15 @@ class Program:
         return set(found)
 
     def _used_as_kept(self, prefix: str, module: Placeholder, place: Place, call: Call) -> None:
-        if is_large(self.modules.at(module, place)):
+        if not isinstance(place, Parameter) and is_large(self.modules.at(module, place)):
             name = self._weight_name(prefix, module, place, call)
             state = self.recorded.used if id(module) in self._run else self.recorded.state
             state(name, self._groups(module, call), call.transposed)
 
     def _parts(self, prefix: str, module: Placeholder) -> list[str]:
         """The part that stands for the weight of a module that is given its weight, as the older hooks of torch do."""
-        held = [place for place in PARTS if is_large(self.modules.at(module, place))]
-        return [self.modules.name(prefix, ".".join(held[0]))] if len(held) == 1 else []
+        held = [part for part in PARTS if is_large(self.modules.at(module, tuple(part.split("."))))]
+        return [self.modules.name(prefix, held[0])] if len(held) == 1 else []
 
     def _made_of(self, prefix: str, module: Placeholder, weight: Value) -> Iterator[str]:
         """The tensors that a weight is computed from; of a module whose method computes it, all that it holds."""
@@ -156,7 +179,7 @@ class Program:
 
     def _groups(self, module: Placeholder, call: Call) -> int | None:
         value = call.groups
-        if call.handed_on or value is None:
+        if value is None:
             return None
         if value.by is None:
             kept = None if value.place is None else self.modules.at(module, value.place)
@@ -167,7 +190,7 @@ class Program:
             return tensor.shape[axis] if type(tensor) is Tensor and axis < len(tensor.shape) else None
         return None
 
-    def _weight_name(self, prefix: str, module: Placeholder, place: Place, call: Call) -> str:
+    def _weight_name(self, prefix: str, module: Placeholder, place: Kept, call: Call) -> str:
         """The name of the weight that a call means; a constant gets one here."""
         modules = self.modules
         if isinstance(place, tuple):

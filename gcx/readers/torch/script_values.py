@@ -1,30 +1,16 @@
 """What an expression in a TorchScript archive's code comes to: where it is kept, or what it is computed from.
 
-Of Python's grammar torch prints names, attributes, calls, indices, lists, texts and numbers; anything else is not
-understood, and neither is what depends on a method's input.
+None stands for what depends on a method's input, and for what is not understood.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from gcx.readers.torch.program_weights import MOST_PARTS
 
-LONGEST = 1000
-"""Characters of an expression that is looked into; one that makes a weight is shorter."""
-_DEEPEST = 64
-"""Brackets and assignments between a weight and where it is kept."""
-_COUNTED = 4
-"""Characters that count as one statement, since looking into them takes its time."""
-
-_TOKEN = re.compile(r'\s*+("(?:[^"\\]|\\.)*+"|[^\W\d]\w*+|[0-9][\w.]*+(?:(?<=e)[-+][0-9]++)?|\S)')
-_BRANCHES = 4
-"""Texts that a name may be assigned."""
-
-_CONSTANT = re.compile(r"c([0-9]{1,9})")
-_FUNCTION = re.compile(r"__torch__\.(?:\w+\.)*+(\w+)")
 _AS_IT_IS = re.compile(
     r"to|type_as|contiguous|detach_?|alias|clone|float|half|double|bfloat16|_autocast_to_(?:reduced|full)_precision"
 )
@@ -33,12 +19,20 @@ _VIEWS = re.compile(r"view(?:_as)?|reshape(?:_as)?|expand(?:_as)?|slice|narrow|s
 """Those of which it is not said what they do to a weight that another has made."""
 _CASTS = frozenset({"unchecked_cast", "annotate"})
 """Those that hand on their second, the first being a type."""
-_HOMES = ("torch", "ops", "__torch__")
-"""Of functions; anything else before a dot is a value."""
-_LIST = "a list"
+A_LIST = "a list"
+_INDEX = "an index"
 
-Place = tuple[str, ...] | int
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a method is given beside its module."""
+
+    number: int
+
+
+Kept = tuple[str, ...] | int
 """Attributes on the way from a module to a value, or the number of a constant."""
+Place = Kept | Parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +44,9 @@ class Value:
     by: str | None = None
     """What computes it; None of what is kept in its one place."""
     literal: str | None = None
-    """A number or text as it is written; with `by="size"`, the axis."""
+    """A number or text as it is written; with `by="size"`, the axis; with `by="an index"`, which."""
+    held: tuple[Value | None, ...] = ()
+    """What a list holds, each as if it stood alone; of lists in it only what they are computed from is kept."""
 
     @property
     def place(self) -> Place | None:
@@ -60,233 +56,110 @@ class Value:
 GIVEN = Value(by="what a method is given")
 """What depends on a method's input and on nothing that is kept."""
 
+NOT_FOLLOWED = "code that is not followed"
+"""What computes a weight from all that a method is given, where nothing better is known."""
 
-class _NotUnderstoodError(Exception):
-    """The expression depends on the input, or is of a form that torch does not print for weights."""
 
-
-class Values:
-    """The values of one method, each looked into once.
+def bound(value: Value | None, home: tuple[str, ...], argument: Callable[[int], Value | None]) -> Value | None:
+    """What a value of a method comes to where the method is called.
 
     Args:
-        this: the name of its first parameter, the module.
-        assigned: its local names; to each the texts that it is assigned, several in branches and loops, and whether it
-            is all of that or one of several results.
-        count: is told of the work, in statements.
-        given: stands for what the method is given; None where its values are not looked for.
+        value: of the method.
+        home: the way from the module that calls to the method's.
+        argument: what is given as the parameter of a number; None where that is not known.
 
-    >>> values = Values("self", {"w": [("self.weight", True)], "g": [("2", True)]}, lambda _: None)
-    >>> values.of("torch.detach(w)"), values.of("g").literal
-    (Value(places=(('weight',),), by=None, literal=None), '2')
-    >>> values.of("torch.mul(w, getattr(self.a, \\"0\\"))").places, values.of("torch.mul(w, x)")
-    ((('weight',), ('a', '0')), None)
+    >>> doubled = Value((Parameter(1),), by="mul")
+    >>> bound(doubled, (), lambda _: Value((("weight",),))).places
+    (('weight',),)
     """
-
-    def __init__(
-        self,
-        this: str,
-        assigned: Mapping[str, list[tuple[str, bool]]],
-        count: Callable[[int], None],
-        given: Value | None = None,
-    ):
-        self.assigned = assigned
-        self.given = given
-        self._count = count
-        self._names: dict[str, Value | None] = {this: Value(((),))}
-        self._texts: dict[str, Value | None] = {}
-        self._depth = 0
-
-    def of(self, text: str) -> Value | None:
-        """The value of an expression; None where it depends on the input or is not understood."""
-        if text not in self._texts:
-            self._texts[text] = self._evaluated(text)
-        return self._texts[text]
-
-    def _evaluated(self, text: str) -> Value | None:
-        if len(text) > LONGEST:
-            return None
-        self._count(1 + len(text) // _COUNTED)
-        tokens = [token[1] for token in _TOKEN.finditer(text)]
-        try:
-            return _Expression(tokens, self).whole()
-        except _NotUnderstoodError:
-            return None
-
-    def named(self, name: str, depth: int) -> Value | None:
-        """The value of a local name, looked into where an expression of this depth stands."""
-        if name not in self._names:
-            self._names[name] = None  # what it is while it is being looked into: a name that means itself is nothing
-            assigned = self.assigned.get(name, ())
-            if 0 < len(assigned) <= _BRANCHES and depth < _DEEPEST:
-                before, self._depth = self._depth, depth + 1
-                found = [(self._evaluated(text), alone) for text, alone in assigned]
-                self._depth = before
-                self._names[name] = _either(
-                    [value if alone or value is None else _one_of(value) for value, alone in found]
-                )
-        return self._names[name]
-
-    def function(self, name: str) -> str | None:
-        """What a function of the archive is called to which torch gave this local name."""
-        assigned = self.assigned.get(name, ())
-        found = _FUNCTION.fullmatch(assigned[0][0]) if len(assigned) == 1 else None
-        return None if found is None else found[1]
-
-    @property
-    def depth(self) -> int:
-        return self._depth
-
-
-class _Expression:
-    """One expression's tokens, taken from the left."""
-
-    def __init__(self, tokens: list[str], values: Values):
-        self.tokens = tokens
-        self.values = values
-        self.at = 0
-        self.depth = values.depth
-
-    def whole(self) -> Value | None:
-        value = self.value()
-        if self.next() is not None:
-            raise _NotUnderstoodError
+    if value is None or not value.places:
         return value
-
-    def next(self) -> str | None:
-        return self.tokens[self.at] if self.at < len(self.tokens) else None
-
-    def take(self) -> str:
-        token = self.next()
-        if token is None:
-            raise _NotUnderstoodError
-        self.at += 1
-        return token
-
-    def skip(self, token: str) -> bool:
-        found = self.next() == token
-        self.at += found
-        return found
-
-    def expect(self, token: str) -> None:
-        if not self.skip(token):
-            raise _NotUnderstoodError
-
-    def value(self) -> Value | None:
-        """One expression, with the attributes, calls and indices behind it."""
-        self.depth += 1
-        if self.depth > _DEEPEST:
-            raise _NotUnderstoodError
-        value = self.first()
-        while self.next() in (".", "["):
-            if self.skip("["):
-                value = _indexed(value, self.several("]"))
-                continue
-            self.at += 1
-            name = self.take()
-            value = _method(value, self.several(")"), name) if self.skip("(") else _member(value, name)
-        self.depth -= 1
-        return value
-
-    def first(self) -> Value | None:
-        word = self.take()
-        if word == "(":
-            held = self.several(")")
-            return held[0] if len(held) == 1 and self.tokens[self.at - 2] != "," else _together(held, _LIST)
-        if word == "[":
-            return _together(self.several("]"), _LIST)
-        if word == "-":
-            return Value(literal=f"-{self.take()}")
-        if word[0] == '"' or word[0].isdigit() or word in ("True", "False", "None"):
-            return Value(literal=word)
-        if not (word[0].isalpha() or word[0] == "_"):
-            raise _NotUnderstoodError
-        return self.name(word)
-
-    def name(self, word: str) -> Value | None:
-        """A local name, a constant of the archive, or a function that is called."""
-        known = self.values.named(word, self.depth)
-        if known is None and self.next() == "(" and (function := self.values.function(word)):
-            self.at += 1
-            return _together(self.several(")"), function)
-        if known is not None or word in self.values.assigned:
-            return known
-        path = [word]
-        while self.next() == ".":
-            self.at += 1
-            path.append(self.take())
-        if path[0] == "CONSTANTS" and len(path) > 1 and (number := _CONSTANT.fullmatch(path[1])):
-            return Value((int(number[1]),)) if len(path) == 2 else None
-        if not self.skip("("):
-            return self.values.given if len(path) == 1 else None  # a parameter of the method, or a type
-        arguments = self.several(")")
-        if len(path) > 1 and path[0] not in _HOMES:
-            return None
-        if path == ["getattr"]:
-            name = arguments[1] if len(arguments) == 2 else None
-            if name is None or name.literal is None or name.literal[0] != '"':
-                return None
-            return _member(arguments[0], name.literal[1:-1])
-        return _called(arguments, path[-1])
-
-    def several(self, end: str) -> list[Value | None]:
-        """Expressions up to a bracket that closes, some of them after a keyword."""
-        found = []
-        while not self.skip(end):
-            value = self.value()
-            found.append(self.value() if self.skip("=") else value)
-            if self.next() != end:
-                self.expect(",")
-        return found
+    parts = [_bound(place, home, argument) for place in value.places]
+    if value.by is None:
+        return parts[0]
+    if value.by == "size" and parts[0].place is None:
+        return GIVEN
+    if value.by == _INDEX and parts[0].by == A_LIST:
+        return _item(parts[0], value.literal)
+    held = tuple(bound(one, home, argument) for one in value.held)
+    return replace(
+        value, places=tuple(dict.fromkeys(place for part in parts for place in part.places)), held=_flat(held)
+    )
 
 
-def _member(value: Value | None, name: str) -> Value | None:
+def _bound(place: Place, home: tuple[str, ...], argument: Callable[[int], Value | None]) -> Value:
+    if isinstance(place, Parameter):
+        return argument(place.number) or GIVEN
+    return Value(((*home, *place) if isinstance(place, tuple) else place,))
+
+
+def member(value: Value | None, name: str) -> Value | None:
     place = None if value is None else value.place
     return Value(((*place, name),)) if isinstance(place, tuple) else None
 
 
-def _indexed(value: Value | None, index: list[Value | None]) -> Value | None:
-    if value is None or value.by == _LIST or len(index) != 1:
+def indexed(value: Value | None, index: list[Value | None]) -> Value | None:
+    if value is None or len(index) != 1:
         return None
-    if value.by == "size" and value.literal is None and index[0] is not None:
-        return replace(value, literal=index[0].literal)
-    return value if value.by is not None else replace(value, by="an index")
+    literal = None if index[0] is None else index[0].literal
+    if value.by == A_LIST:
+        return _item(value, literal)
+    if value.by == "size" and value.literal is None:
+        return replace(value, literal=literal)
+    return value if value.by is not None else replace(value, by=_INDEX, literal=literal)
 
 
-def _one_of(value: Value) -> Value | None:
+def _item(listed: Value, index: str | None) -> Value | None:
+    """One of a list; where it is not known which, what it may be as in branches."""
+    number = int(index) if index is not None and index.isdecimal() and len(index) < 5 else len(listed.held)
+    return listed.held[number] if number < len(listed.held) else either(listed.held)
+
+
+def a_list(values: Iterable[Value | None]) -> Value | None:
+    held = tuple(values)
+    found = together(held, A_LIST)
+    return None if found is None else replace(found, held=_flat(held))
+
+
+def _flat(held: Iterable[Value | None]) -> tuple[Value | None, ...]:
+    return tuple(one if one is None or not one.held else replace(one, held=()) for one in held)
+
+
+def one_of(value: Value) -> Value | None:
     """One of several results of a call."""
-    return value if value.by not in (None, _LIST) else None
+    return value if value.by not in (None, A_LIST) else None
 
 
-def _either(values: list[Value | None]) -> Value | None:
+def either(values: Sequence[Value | None]) -> Value | None:
     """What one name means in several branches: computed where it is so in one, unless all of them keep it."""
     if all(value == values[0] for value in values):
-        return values[0]
+        return values[0] if values else None
     by = next((value.by for value in values if value is not None and value.by not in (None, GIVEN.by)), None)
-    return None if by is None else _together(values, by)
+    return None if by is None else together(values, by)
 
 
-def _called(arguments: list[Value | None], name: str) -> Value | None:
+def called(arguments: list[Value | None], name: str) -> Value | None:
     if _AS_IT_IS.fullmatch(name) and arguments:
         return arguments[0]
     if _VIEWS.fullmatch(name) and arguments and arguments[0] and arguments[0].by:
-        return _together(arguments, arguments[0].by)
+        return together(arguments, arguments[0].by)
     if name in _CASTS and len(arguments) == 2:
         return arguments[1]
     if name == "size" and arguments:
         known = arguments[0] is not None and arguments[0].place is not None
         axis = arguments[1].literal if len(arguments) == 2 and arguments[1] else None
         return replace(arguments[0], by=name, literal=axis) if known and arguments[0] else None
-    return _together(arguments, name)
+    return together(arguments, name)
 
 
-def _method(value: Value | None, arguments: list[Value | None], name: str) -> Value | None:
+def method_of(value: Value | None, arguments: list[Value | None], name: str) -> Value | None:
     """What a method of a module makes of its arguments and of all that the module holds."""
     place = None if value is None else value.place
     module = place[-1] if isinstance(place, tuple) and place else name
-    return _called([value, *arguments], module if name == "forward" else name)
+    return called([value, *arguments], module if name == "forward" else name)
 
 
-def _together(parts: Iterable[Value | None], by: str) -> Value | None:
+def together(parts: Iterable[Value | None], by: str) -> Value | None:
     """What is computed from several; None where one of them depends on the input."""
     places: dict[Place, None] = {}
     for part in parts:
