@@ -177,6 +177,18 @@ class Matched(nn.Module):
         return self.matched(found, found) + convolved(found, self.gated * found.mean(), None, 4).mean()
 
 
+class Reshaped(nn.Module):
+    """A weight that is kept as a matrix, beside one that is kept as a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.randn(8, 36))
+        self.kept = nn.Conv2d(8, 8, 3, groups=2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.kept(functional.conv2d(images, self.matrix.view(8, 4, 3, 3)))
+
+
 class ChangedByFunction(Computed):
     """In place, of a copy that the function makes."""
 

@@ -23,7 +23,7 @@ from gcx.readers.torch import exported_json
 
 torch = pytest.importorskip("torch")
 
-from readers.computed_nets import COMPUTED, Borrowed, computed  # noqa: E402
+from readers.computed_nets import COMPUTED, Borrowed, Reshaped, computed  # noqa: E402
 from readers.program_nets import (  # noqa: E402
     PARAMETRISED,
     SPECS,
@@ -124,6 +124,14 @@ def test_a_weight_that_is_computed_is_not_measured_as_what_it_is_made_of(kind, d
     assert {layer.status for layer in left} == {"skipped"}
     by = "" if decomposed else f"(by `{COMPUTED[kind]}"  # what is decomposed has other names
     assert all("is no weight itself" in layer.reason and by in layer.reason for layer in left)
+
+
+@pytest.mark.parametrize("decomposed", [False, True])
+def test_a_weight_that_is_kept_as_a_matrix_is_said_to_be_missing(decomposed, watched):
+    program = exported(Reshaped(), torch.randn(1, 4, 9, 9), decomposed=decomposed)
+    _, checkpoint = opened(program, watched, name="net.pt2")
+    assert checkpoint.convs == {"kept.weight": ConvSpec(2, False)}
+    assert any("of fewer axes, not measured: matrix of shape (8, 36)" in note for note in checkpoint.notes)
 
 
 @pytest.mark.parametrize("decomposed", [False, True])

@@ -18,7 +18,7 @@ from gcx.readers.torch.script_code import CodeReader
 
 torch = pytest.importorskip("torch")
 
-from readers.computed_nets import COMPUTED, Borrowed, Handing, Matched, ResultChanged, computed  # noqa: E402
+from readers.computed_nets import COMPUTED, Borrowed, Handing, Matched, Reshaped, ResultChanged, computed  # noqa: E402
 from readers.program_nets import (  # noqa: E402
     PARAMETRISED,
     SPECS,
@@ -262,6 +262,14 @@ def test_what_a_layer_makes_of_its_input_is_no_form_of_its_weight(how, tmp_path)
         "second": "measured",
     }
     assert [layer.status for layer in left.layers if layer.name == "gated"] == ["skipped"]
+    assert not any("fewer axes" in note for note in left.notes)
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_a_weight_that_is_kept_as_a_matrix_is_said_to_be_missing(how, watched):
+    _, checkpoint = opened(scripted(Reshaped().eval(), how, torch.randn(1, 4, 9, 9)), watched)
+    assert checkpoint.convs == {"kept.weight": ConvSpec(2, False)}
+    assert any("of fewer axes, not measured: matrix of shape (8, 36)" in note for note in checkpoint.notes)
 
 
 @pytest.mark.parametrize("how", ["script", "trace"])

@@ -31,6 +31,7 @@ class Recorded:
         self._disputed: dict[str, None] = {}
         self._both_ways: dict[str, None] = {}
         self._impossible: dict[str, None] = {}
+        self._reshaped: dict[str, None] = {}
 
     def state(self, name: str, groups: int | None, transposed: bool | None) -> None:
         """A convolution with a weight of this name; None where it is not known."""
@@ -67,6 +68,8 @@ class Recorded:
             transposed: whether the convolution is.
         """
         mains = main_parts(made_of, self.tensors, self.parameters)
+        if not mains:
+            self._reshaped.update(dict.fromkeys(name for name in made_of if name in self.tensors))
         if not any(is_put_together(main, made_of, by, self.tensors) for main in mains):
             for name in filter(lambda name: is_large(self.tensors.get(name)), made_of):
                 self._computed.setdefault(name, by)
@@ -118,6 +121,7 @@ class Recorded:
             (self._impossible, "the file states numbers of groups that cannot be, which are not used"),
             (self._disputed, "the file states two numbers of groups for one weight, which are not used"),
             (self._both_ways, "used as convolution and as transposed convolution"),
+            (self._reshaped, "convolutions with a weight that is computed from others of fewer axes, not measured"),
             (late, "the number of groups is not known before the program runs"),
         )
         return tuple(f"{what}: {self._listed(names)}" for names, what in said if names)

@@ -107,8 +107,9 @@ class Program:
         weight = call.weight
         if weight is not None and weight.places:
             # What a layer makes of its input is no form of that layer's weight.
-            made_of = [name for name in self._made_of(prefix, module, weight) if not self.recorded.is_used(name)]
-            if made_of:
+            parts = list(self._made_of(prefix, module, weight))
+            made_of = [name for name in parts if not self.recorded.is_used(name)]
+            if made_of == parts or any(is_large(self.modules.tensors.get(name)) for name in made_of):
                 by = self._maker(module, weight)
                 self.recorded.computed(made_of, by, self._groups(module, call), call.transposed)
         elif alone:
