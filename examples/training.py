@@ -54,10 +54,9 @@ def processes(
         try:
             yield pool
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # The pool itself joins them, and is left once it has: two that join one process race.
             for process in multiprocessing.active_children():
                 process.terminate()
-                process.join()
             raise
 
 
