@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -87,20 +85,3 @@ def measure(net: nn.Module, part: Images) -> tuple[float, float]:
             hits += int((outputs.argmax(1) == labels).sum())
             loss += float(functional.cross_entropy(outputs, labels, reduction="sum"))
     return round(hits / len(part.labels), 6), round(loss / len(part.labels), 6)
-
-
-def train(net: nn.Module, part: Images, seed: int, epochs: int) -> Iterator[int]:
-    """SGD with one warm-up and one decay, yielding after each epoch; `seed` alone says how the images are ordered."""
-    order = torch.Generator().manual_seed(seed)
-    steps = epochs * math.ceil(len(part.labels) / RECIPE["batch_size"])
-    optimizer = torch.optim.SGD(net.parameters(), **SGD)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, SGD["lr"], total_steps=steps, cycle_momentum=False)
-    for epoch in range(1, epochs + 1):
-        net.train()
-        shuffled = torch.randperm(len(part.labels), generator=order).to(part.labels.device)
-        for batch in shuffled.split(RECIPE["batch_size"]):
-            optimizer.zero_grad()
-            functional.cross_entropy(net(part.images[batch]), part.labels[batch]).backward()
-            optimizer.step()
-            schedule.step()
-        yield epoch

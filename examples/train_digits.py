@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import sys
 from pathlib import Path
 from typing import cast
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 from torch.nn import functional
-from training import make_deterministic, save
+from training import make_deterministic, save, train
 
 GROUPS, SEEDS, EPOCHS = (1, 2, 4, 8), (0, 1, 2, 3), 20
 FILE_NAME = "digits-g{}-seed{}.pt"
@@ -57,27 +56,12 @@ def on(split: Split, device: str) -> Split:
     return Split(split.name, *parts)
 
 
-def train(net: nn.Module, data: Images, seed: int, epochs: int) -> None:
-    """SGD with one warm-up and one decay; `seed` alone says in which order the images come."""
-    order = torch.Generator().manual_seed(seed)
-    steps = epochs * math.ceil(len(data.labels) / SETTINGS["batch_size"])
-    optimizer = torch.optim.SGD(net.parameters(), **SGD)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, SGD["lr"], total_steps=steps, cycle_momentum=False)
-    net.train()
-    for _ in range(epochs):
-        shuffled = torch.randperm(len(data.labels), generator=order).to(data.labels.device)
-        for batch in shuffled.split(SETTINGS["batch_size"]):
-            optimizer.zero_grad()
-            functional.cross_entropy(net(data.images[batch]), data.labels[batch]).backward()
-            optimizer.step()
-            schedule.step()
-
-
 def run(groups: int, seed: int, options: argparse.Namespace, split: Split) -> Record:
     """Train one network, save its state dict, and say how it did."""
     torch.manual_seed(seed)
     net = DigitsNet(groups).to(options.device)
-    train(net, split.train, seed, options.epochs)
+    for _ in train(net, split.train, seed, options.epochs, SETTINGS):
+        pass
     record: Record = {
         "file": FILE_NAME.format(groups, seed),
         "groups": groups,

@@ -18,12 +18,12 @@ from queue import Empty
 from typing import Any, NamedTuple
 
 import torch
-from fashion_net import CRITERIA, RECIPE, WIDTH, FashionNet, cost, equal_cost_width, measure, train
+from fashion_net import CRITERIA, RECIPE, WIDTH, FashionNet, cost, equal_cost_width, measure
 from image_data import Split, default_folder, digits, fashion, fetch, standardised
 from recording import BUILD, Record, ensure_writable, read_json, run_script, same_making, versions, write_json
 from rich.console import Console
 from rich.progress import Progress
-from training import make_deterministic, plain, processes, save
+from training import make_deterministic, plain, processes, save, train
 
 GROUPS, SEEDS, EPOCHS = (1, 2, 4, 8), tuple(range(8)), 10
 EQUAL = {f"equal-{criterion}": criterion for criterion in CRITERIA}
@@ -61,7 +61,7 @@ def run(plan: Plan, split: Split, places: Places, tell: Callable[[], None]) -> R
     side = split.train.images.shape[-1]
     net = FashionNet(plan.groups, plan.width, side).to(places.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     epochs = []
-    for epoch in itertools.chain([0], train(net, split.train, plan.seed, plan.epochs)):
+    for epoch in itertools.chain([0], train(net, split.train, plan.seed, plan.epochs, RECIPE)):
         (train_accuracy, train_loss), (test_accuracy, test_loss) = measure(net, split.train), measure(net, split.test)
         epochs.append(
             {

@@ -1,8 +1,9 @@
-"""What the scripts that train share: deterministic torch, files of weights, processes that stop together."""
+"""What the scripts that train share: deterministic torch, a recipe, files of weights, processes that stop together."""
 
 from __future__ import annotations
 
 import io
+import math
 import multiprocessing
 import os
 import signal
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recording import write_whole
-from torch import Tensor
+from image_data import Images
+from recording import Record, write_whole
+from torch import Tensor, nn
+from torch.nn import functional
 
 
 def make_deterministic(threads: int = 1) -> None:
@@ -24,6 +27,28 @@ def make_deterministic(threads: int = 1) -> None:
     torch.set_num_threads(threads)
     # On a GPU, max pooling has no backward pass that is promised to be deterministic: then torch only warns.
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+
+
+def train(net: nn.Module, part: Images, seed: int, epochs: int, recipe: Record) -> Iterator[int]:
+    """SGD with one warm-up and one decay, yielding after each epoch; `seed` alone says how the images are ordered.
+
+    Args:
+        recipe: has `batch_size` and, under `sgd`, the options of the optimizer.
+    """
+    order = torch.Generator().manual_seed(seed)
+    sgd, size = recipe["sgd"], recipe["batch_size"]
+    steps = epochs * math.ceil(len(part.labels) / size)
+    optimizer = torch.optim.SGD(net.parameters(), **sgd)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, sgd["lr"], total_steps=steps, cycle_momentum=False)
+    for epoch in range(1, epochs + 1):
+        net.train()
+        shuffled = torch.randperm(len(part.labels), generator=order).to(part.labels.device)
+        for batch in shuffled.split(size):
+            optimizer.zero_grad()
+            functional.cross_entropy(net(part.images[batch]), part.labels[batch]).backward()
+            optimizer.step()
+            schedule.step()
+        yield epoch
 
 
 def plain(state: Mapping[str, Tensor], *, without: str | None = None) -> dict[str, Tensor]:
