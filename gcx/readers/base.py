@@ -11,10 +11,11 @@ import os
 import stat
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 from gcx.checkpoint import Checkpoint
-from gcx.errors import CheckpointError
+from gcx.errors import CheckpointError, printable
 from gcx.settings import Weights
 
 HEAD = 4096
@@ -129,6 +130,26 @@ def open_source(path: str) -> Source:
     except BaseException:
         os.close(fd)
         raise
+
+
+def open_beside(path: str, name: str, what: str, *, cure: str) -> Source:
+    """Open a file of this name in the folder of another, which names it.
+
+    Args:
+        path: the other's.
+        name: a plain file name, as `gcx.readers.names.check_beside` holds it to.
+        what: what the file is.
+        cure: what helps where it is missing.
+
+    Raises:
+        CheckpointError: as `open_source`; of the other file where this one is missing.
+    """
+    try:
+        return open_source(str(Path(path).parent / name))
+    except CheckpointError as error:
+        if error.what != "no such file":
+            raise
+        raise CheckpointError(f"{what} '{printable(name, 100)}' is missing", path=path, cure=cure) from None
 
 
 def _open_problem(error: OSError | ValueError) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from gcx.checkpoint import Checkpoint, TensorRef
 from gcx.errors import CheckpointError, GcxError, LimitError, printable
 from gcx.limits import INDEX_BYTES, SHARDS, TENSORS
-from gcx.readers.base import CURE, Reader, ReadOptions, Source, open_source
+from gcx.readers.base import CURE, Reader, ReadOptions, Source, open_beside
 from gcx.readers.json_text import Scanner
 from gcx.readers.names import check_beside, present, shown_names
 from gcx.readers.safetensors import SafetensorsReader, tensors_of
@@ -68,15 +68,7 @@ class ShardIndexReader:
 
     def _open(self, index: Source, shard: str, names: list[str], stack: ExitStack) -> tuple[str, dict[str, TensorRef]]:
         """Open one shard; its format, and the tensors that the index names, by their names in the index."""
-        path = str(Path(index.path).parent / shard)
-        try:
-            source = open_source(path)
-        except CheckpointError as error:
-            if error.what != "no such file":
-                raise
-            raise CheckpointError(
-                f"shard '{printable(shard, 100)}' is missing", path=index.path, cure="download it into the same folder"
-            ) from None
+        source = open_beside(index.path, shard, "shard", cure="download it into the same folder")
         closer = stack.enter_context(ExitStack())
         closer.callback(source.close)
         reader = next((reader for reader in self._readers if reader.recognises(source)), None)
@@ -85,7 +77,7 @@ class ShardIndexReader:
         try:
             found, format_ = self._tensors(reader, source, names, closer)
         except GcxError as error:
-            raise error.located(path=path) from error.__cause__
+            raise error.located(path=source.path) from error.__cause__
         for name in names:
             if name not in found:
                 raise CheckpointError(

@@ -22,7 +22,7 @@ from torch import nn
 
 from gcx.checkpoint import ConvSpec
 from gcx.errors import CheckpointError, GcxError, LimitError
-from gcx.readers import dtypes, protobuf
+from gcx.readers import base, dtypes, protobuf
 from gcx.readers.base import ReadOptions, open_source
 from gcx.readers.onnx import OnnxReader
 from gcx.readers.onnx import graph as onnx_graph
@@ -415,7 +415,7 @@ def test_external_data_elsewhere_is_never_opened(tmp_path, location, monkeypatch
     external(tmp_path)
     path, _ = external(tmp_path / "in", location)
     opened = []
-    monkeypatch.setattr(onnx_stores, "open_source", lambda path: opened.append(path) or open_source(path))
+    monkeypatch.setattr(base, "open_source", lambda path: opened.append(path) or open_source(path))
     with pytest.raises(CheckpointError, match="not a plain file name"):
         read_path(path)
     assert opened == []
@@ -730,7 +730,7 @@ def test_files_of_external_data_have_a_limit(tmp_path, monkeypatch):
 
 def test_external_data_that_goes_away_while_it_is_opened(tmp_path, monkeypatch):
     path, _ = external(tmp_path)
-    monkeypatch.setattr(onnx_stores, "open_source", lambda path: (open_source(path), os.unlink(path))[0])
+    monkeypatch.setattr(base, "open_source", lambda path: (open_source(path), os.unlink(path))[0])
     with pytest.raises(CheckpointError, match="changed while it was read"):
         read_path(path)
 

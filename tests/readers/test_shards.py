@@ -13,7 +13,7 @@ from readers.flat import source_of
 
 from gcx.checkpoint import Checkpoint, TensorRef
 from gcx.errors import CheckpointError
-from gcx.readers import read_checkpoint
+from gcx.readers import base, read_checkpoint
 from gcx.readers import shards as shards_module
 from gcx.readers.base import ReadOptions, open_source
 from gcx.readers.safetensors import SafetensorsReader
@@ -199,7 +199,7 @@ def test_nothing_is_opened_outside_the_folder(tmp_path, shard, monkeypatch):
     index = sharded(tmp_path / "in")
     index.write_text(json.dumps({"weight_map": {"stem.weight": shard}}))
     opened = []
-    monkeypatch.setattr(shards_module, "open_source", lambda path: opened.append(path) or open_source(path))
+    monkeypatch.setattr(base, "open_source", lambda path: opened.append(path) or open_source(path))
     error = refusal(index)
     assert "not a plain file name" in str(error)
     assert str(error).isprintable()

@@ -6,13 +6,12 @@ import os
 import stat
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcx.checkpoint import TensorRef
 from gcx.errors import CheckpointError, GcxError, LimitError, printable
 from gcx.limits import SHARDS
-from gcx.readers.base import Source, open_source
+from gcx.readers.base import Source, open_beside
 from gcx.readers.dtypes import from_little_endian, from_varints, unreadable_tensor
 from gcx.readers.names import check_beside
 from gcx.readers.onnx.tensors import Tensor
@@ -65,31 +64,24 @@ class Stores:
         if len(self._beside) >= SHARDS:
             raise LimitError(f"names more than {SHARDS} files of external data, limit SHARDS")
         check_beside(location, "external data")
-        path = str(Path(self._source.path).parent / location)
-        try:
-            source = open_source(path)
-        except CheckpointError as error:
-            if error.what != "no such file":
-                raise
-            raise CheckpointError(
-                f"external data '{printable(location, 100)}' is missing", cure="put it into the folder of the model"
-            ) from None
+        cure = "put it into the folder of the model"
+        source = open_beside(self._source.path, location, "external data", cure=cure)
         self._stack.callback(source.close)
-        _refuse_link(path, source)
+        _refuse_link(source)
         self._beside[location] = source
         return source
 
 
-def _refuse_link(path: str, source: Source) -> None:
+def _refuse_link(source: Source) -> None:
     """A model that comes with a link in its folder could have any file read as its weights."""
     try:
-        here = os.lstat(path)
+        here = os.lstat(source.path)
     except OSError as error:
-        raise CheckpointError("changed while it was read", path=path) from error
+        raise CheckpointError("changed while it was read", path=source.path) from error
     opened = os.fstat(source.fd)
     if stat.S_ISLNK(here.st_mode) or (here.st_ino, here.st_dev) != (opened.st_ino, opened.st_dev):
         raise CheckpointError(
-            "is a symbolic link, which external data may not be", path=path, cure="copy the file there"
+            "is a symbolic link, which external data may not be", path=source.path, cure="copy the file there"
         )
 
 
