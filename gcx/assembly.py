@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import prod
-from typing import TypeVar
 
 from gcx.checkpoint import Checkpoint, ConvSpec, TensorRef
 from gcx.conv_layer import ConvLayer
@@ -19,8 +18,6 @@ from gcx.parametrizations import recombine
 from gcx.results import LeftOut
 from gcx.settings import Settings
 from gcx.words import plural
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -104,26 +101,18 @@ def _resolved(
     """The groups of every layer; of several networks in one file each by itself."""
     recorded = _by_layer(convs, checkpoint.convs)
     found: dict[str, Resolution] = {}
-    for prefix in checkpoint.networks or ("",):
-        found |= resolve_groups(
-            _under(prefix, shapes),
-            recorded=_under(prefix, recorded),
-            declared=_under(prefix, declared),
-            ordered=checkpoint.ordered,
-        )
+    parts = (checkpoint.by_network(named) for named in (shapes, recorded, declared))
+    for own, stated, said in zip(*parts, strict=True):
+        found |= resolve_groups(own, recorded=stated, declared=said, ordered=checkpoint.ordered)
     return found
-
-
-def _under(prefix: str, named: Mapping[str, Value]) -> dict[str, Value]:
-    return {name: value for name, value in named.items() if name.startswith(prefix)}
 
 
 def _consumers(checkpoint: Checkpoint, layers: Sequence[ConvLayer]) -> dict[str, tuple[int, str]]:
     """Who reads a layer in groups, within its own network."""
     if not checkpoint.ordered:
         return {}
-    parts = ([layer for layer in layers if layer.name.startswith(part)] for part in checkpoint.networks or ("",))
-    return {name: reader for part in parts for name, reader in consumer_groups(part).items()}
+    parts = checkpoint.by_network({layer.name: layer for layer in layers})
+    return {name: reader for part in parts for name, reader in consumer_groups(list(part.values())).items()}
 
 
 def _by_layer(convs: Iterable[ConvWeight], recorded: Mapping[str, ConvSpec]) -> dict[str, ConvSpec]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gcx.errors import CheckpointError, GcxError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +83,28 @@ class Checkpoint:
     files: tuple[str, ...] = ()
     """Other files that its numbers lie in: shards, external data."""
     networks: tuple[str, ...] = ()
-    """Prefixes of the names of several networks, where it holds more than one: neighbours within one say nothing of
-    another."""
+    """Prefixes of the names of several networks, where it holds more than one, none the beginning of another:
+    neighbours within one say nothing of another."""
     others: Mapping[str, str] = field(default_factory=dict)
     """By tensor name: those of rank >= 3 that the file itself states to be no convolutions, and what they are."""
+
+    def by_network(self, named: Mapping[str, Value]) -> list[dict[str, Value]]:
+        """What is named, parted by network; all in one where there are no several.
+
+        >>> two = Checkpoint("a.pt", "x", {}, networks=("a.", "ab."))
+        >>> two.by_network({"a.x": 1, "ab.x": 2, "a.y": 3, "b": 4})
+        [{'a.x': 1, 'a.y': 3}, {'ab.x': 2}]
+        """
+        if not self.networks:
+            return [dict(named)]
+        parts: dict[str, dict[str, Value]] = {prefix: {} for prefix in sorted(self.networks)}
+        order = list(parts)
+        for name, value in named.items():
+            # None begins another, so of those before a name in their order only the last can be how it begins.
+            prefix = order[max(bisect_right(order, name) - 1, 0)]
+            if name.startswith(prefix):
+                parts[prefix][name] = value
+        return list(parts.values())
 
     def __enter__(self) -> Self:
         return self

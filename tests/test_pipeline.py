@@ -5,9 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import gcx
 from gcx import limits
+from gcx.checkpoint import Checkpoint
 from gcx.errors import UsageError
 from gcx.settings import Settings
 from gcx.summary import chosen_order
@@ -289,6 +292,14 @@ def test_networks_of_one_file_are_read_each_by_itself(tmp_path):
         assert {name: found[f"discriminator.{name}"] for name in alone} == alone
     declared = gcx.layers(value, groups={"discriminator.3": 1}).models[0].layers[-1]
     assert (declared.groups, declared.groups_from) == (1, "declared")
+
+
+@given(prefixes=st.sets(st.text("ab.", min_size=1, max_size=4), min_size=2), names=st.sets(st.text("ab.c", max_size=6)))
+def test_each_name_goes_to_the_network_that_it_begins_with(prefixes, names):
+    apart = [one for one in prefixes if not any(one != other and one.startswith(other) for other in prefixes)]
+    parts = Checkpoint("a.pt", "x", {}, networks=tuple(apart)).by_network(dict.fromkeys(sorted(names)))
+    expected = [[name for name in sorted(names) if name.startswith(prefix)] for prefix in sorted(apart)]
+    assert list(map(list, parts)) == expected
 
 
 def test_a_mask_that_only_code_could_use_is_said():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from gcx.checkpoint import ConvSpec, TensorRef
@@ -231,7 +232,8 @@ def merged(
 def networks(chosen: list[WeightSet]) -> tuple[str, ...]:
     """The prefixes of several networks: where each has one, none is that of a part of another, and none is a layer."""
     found = _prefixes(chosen)
-    apart = len(found) > 1 and all(found) and not any(a != b and a.startswith(b) for a in found for b in found)
+    # What begins with a name follows it in their order.
+    apart = len(found) > 1 and all(found) and not any(b.startswith(a) for a, b in pairwise(sorted(set(found))))
     return tuple(found) if apart and all(map(_is_network, chosen)) else ()
 
 
